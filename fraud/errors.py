@@ -1,0 +1,196 @@
+"""Everything this project raises on purpose, as one tree.
+
+    FraudError
+    ├── ConfigError             a setting, file or variable is missing, unknown or contradictory
+    ├── DeclarationError        a mapping or feature declaration cannot be used as written
+    ├── DataError
+    │   ├── SourceError         a source file is missing, empty or unreadable
+    │   ├── SchemaError         a table or file lacks a column or has it in another type
+    │   ├── TableNotFoundError  the lake has no such table
+    │   ├── QualityError        more rows were refused than the settings allow
+    │   └── FormatVersionError  something on disk was written in another format version
+    ├── ModelError
+    │   ├── ModelNotFoundError  nothing answers to that model name and alias
+    │   ├── BundleError         a bundle's files do not match their digests, or its golden rows their scores
+    │   └── NotEnoughDataError  too few rows or no frauds to train, calibrate or measure with
+    ├── ClusterError            Ray cannot be reached, refuses the token, or a port is in use
+    └── ServiceError            raised in serve_app only: answers with ``status`` on the wire
+
+A message says what is wrong and what to do. All constructor arguments reach ``Exception.__init__``,
+so that an error survives the pickling between a Ray worker and the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class FraudError(Exception):
+    """What a caller can act on; everything else is a programming error."""
+
+    code: ClassVar[str] = "fraud"
+
+
+class ConfigError(FraudError):
+    """A setting, file or variable is missing, unknown or contradictory."""
+
+    code: ClassVar[str] = "config"
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where = where
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}"
+
+
+class DeclarationError(ConfigError):
+    """A mapping or feature declaration cannot be used as written."""
+
+    code: ClassVar[str] = "declaration"
+
+
+class DataError(FraudError):
+    """The data cannot be used as they are."""
+
+    code: ClassVar[str] = "data"
+
+
+class SourceError(DataError):
+    """A source file is missing, empty or unreadable."""
+
+    code: ClassVar[str] = "source"
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class SchemaError(DataError):
+    """A table or file lacks a column, or has it in another type."""
+
+    code: ClassVar[str] = "schema"
+
+    def __init__(self, table: str, problems: Sequence[str]) -> None:
+        super().__init__(table, tuple(problems))
+        self.table = table
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return f"{self.table}: {'; '.join(self.problems)}"
+
+
+class TableNotFoundError(DataError):
+    """The lake has no such table."""
+
+    code: ClassVar[str] = "table_not_found"
+
+    def __init__(self, table: str, lake: str, remedy: str) -> None:
+        super().__init__(table, lake, remedy)
+        self.table = table
+        self.lake = lake
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"the lake at {self.lake} has no table {self.table}: {self.remedy}"
+
+
+class QualityError(DataError):
+    """More rows were refused than the settings allow; nothing was committed."""
+
+    code: ClassVar[str] = "quality"
+
+    def __init__(self, rejected: int, rows: int, allowed_share: float, reasons: dict[str, int]) -> None:
+        super().__init__(rejected, rows, allowed_share, reasons)
+        self.rejected = rejected
+        self.rows = rows
+        self.allowed_share = allowed_share
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        why = ", ".join(f"{reason}: {count}" for reason, count in sorted(self.reasons.items()))
+        return (
+            f"{self.rejected} of {self.rows} rows were refused ({why}), more than "
+            f"ingest.max_reject_share = {self.allowed_share} allows; nothing was committed. "
+            "Correct the mapping or the source, or raise the setting."
+        )
+
+
+class FormatVersionError(DataError):
+    """Something on disk was written in another format version."""
+
+    code: ClassVar[str] = "format_version"
+
+    def __init__(self, what: str, found: object, expected: int) -> None:
+        super().__init__(what, found, expected)
+        self.what = what
+        self.found = found
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} has format_version {self.found}, this release reads {self.expected}: "
+            "write it again with this release, or use the release that wrote it"
+        )
+
+
+class ModelError(FraudError):
+    """A model cannot be found, trusted or made."""
+
+    code: ClassVar[str] = "model"
+
+
+class ModelNotFoundError(ModelError):
+    """Nothing answers to that model name and alias."""
+
+    code: ClassVar[str] = "model_not_found"
+
+    def __init__(self, name: str, reference: str) -> None:
+        super().__init__(name, reference)
+        self.name = name
+        self.reference = reference
+
+    def __str__(self) -> str:
+        return (
+            f"the registry has no model {self.name!r} under {self.reference!r}: "
+            "run `fraud tune` or `fraud train`, then `fraud promote`"
+        )
+
+
+class BundleError(ModelError):
+    """A bundle's files do not match their digests, or its golden rows their scores."""
+
+    code: ClassVar[str] = "bundle"
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the model bundle at {self.path} is refused: {self.problem}"
+
+
+class NotEnoughDataError(ModelError):
+    """Too few rows, or no frauds, to train, calibrate or measure with."""
+
+    code: ClassVar[str] = "not_enough_data"
+
+
+class ClusterError(FraudError):
+    """Ray cannot be reached, refuses the token, or a port is in use."""
+
+    code: ClassVar[str] = "cluster"
+
+
+class ServiceError(FraudError):
+    """An answer of the service other than 200; raised in ``serve_app`` only."""
+
+    code: ClassVar[str] = "service"
+    status: ClassVar[int] = 500

@@ -1,0 +1,185 @@
+"""The tables of the lake: columns, types, units.
+
+Times are UTC microseconds, money is integer minor units, an id is a string token (never a card number).
+``transactions``, ``labels`` and ``features_*`` carry columns of their own per mapping or feature set;
+the functions here add them to the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import pyarrow as pa
+
+FORMAT_VERSION: Final = 1
+"""Of every table; stored in the table's configuration and checked on reading."""
+
+TIME: Final = pa.timestamp("us", tz="UTC")
+
+KINDS: Final = ("purchase", "verification", "refund", "reversal")
+SCORED_KINDS: Final = ("purchase", "verification")
+"""Only these are scored, trained on and measured; the others may enter windows."""
+
+UNOBSERVABLE_STATUSES: Final = ("declined", "reversed")
+"""A transaction with such a status never shows whether it was fraud."""
+
+TRANSACTIONS: Final = "transactions"
+LABELS: Final = "labels"
+REJECTS: Final = "rejects"
+INGESTED_FILES: Final = "ingested_files"
+SCORES: Final = "scores"
+DECISIONS: Final = "decisions"
+MONITOR_PERFORMANCE: Final = "monitor_performance"
+MONITOR_DRIFT: Final = "monitor_drift"
+
+PARTITION: Final = "event_date"
+"""Tables of transactions are partitioned by the UTC date of the event."""
+
+_CORE_FIELDS: Final = (
+    pa.field("transaction_id", pa.string(), nullable=False),
+    pa.field("event_time", TIME, nullable=False),
+    pa.field("known_at", TIME, nullable=False),
+    pa.field("kind", pa.string(), nullable=False),
+    pa.field("status", pa.string()),
+    pa.field("status_time", TIME),
+    pa.field("amount_minor", pa.int64(), nullable=False),
+    pa.field("currency", pa.string(), nullable=False),
+    pa.field("amount_base_minor", pa.int64(), nullable=False),
+    pa.field("tie", pa.int64(), nullable=False),
+)
+CORE_COLUMNS: Final = tuple(field.name for field in _CORE_FIELDS)
+
+
+def transactions(entities: Iterable[str], attributes: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Return the schema of ``transactions`` for these entity columns and attributes.
+
+    Attributes are ``float64`` or ``string``. ``tie`` is the signed xxh3_64 of ``transaction_id``; it orders
+    transactions of the same instant. ``event_date`` is the partition.
+    """
+    return pa.schema(
+        [
+            *_CORE_FIELDS,
+            *(pa.field(entity, pa.string()) for entity in entities),
+            *(pa.field(name, kind) for name, kind in attributes.items()),
+            pa.field("ingest_id", pa.string(), nullable=False),
+            pa.field(PARTITION, pa.date32(), nullable=False),
+        ]
+    )
+
+
+def labels(entities: Iterable[str]) -> pa.Schema:
+    """Return the schema of ``labels``: append only, the greatest (label_time, source) known by t holds at t.
+
+    ``event_time`` and the entity ids are those of the labelled transaction, so that windows over frauds
+    need no join.
+    """
+    return pa.schema(
+        [
+            pa.field("transaction_id", pa.string(), nullable=False),
+            pa.field("event_time", TIME, nullable=False),
+            pa.field("label_time", TIME, nullable=False),
+            pa.field("source", pa.string(), nullable=False),
+            pa.field("is_fraud", pa.bool_(), nullable=False),
+            pa.field("fraud_type", pa.string()),
+            *(pa.field(entity, pa.string()) for entity in entities),
+            pa.field("ingest_id", pa.string(), nullable=False),
+        ]
+    )
+
+
+def features(names: Iterable[str]) -> pa.Schema:
+    """Return the schema of a ``features_<hash8>`` table: one float64 column per feature."""
+    return pa.schema(
+        [
+            pa.field("transaction_id", pa.string(), nullable=False),
+            pa.field("event_time", TIME, nullable=False),
+            *(pa.field(name, pa.float64()) for name in names),
+            pa.field(PARTITION, pa.date32(), nullable=False),
+        ]
+    )
+
+
+REJECTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("raw", pa.string(), nullable=False),
+        pa.field("ingest_id", pa.string(), nullable=False),
+        pa.field("rejected_at", TIME, nullable=False),
+    ]
+)
+"""``raw`` is the row as JSON with digit runs of 13 and more masked; ``row`` counts from 0 in ``source``."""
+
+INGESTED_FILES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("ingest_id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("mapping", pa.string(), nullable=False),
+        pa.field("mapping_sha256", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("transactions", pa.int64(), nullable=False),
+        pa.field("known", pa.int64(), nullable=False),
+        pa.field("labels", pa.int64(), nullable=False),
+        pa.field("rejected", pa.int64(), nullable=False),
+        pa.field("ingested_at", TIME, nullable=False),
+    ]
+)
+
+SCORES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("transaction_id", pa.string(), nullable=False),
+        pa.field("event_time", TIME, nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("run_kind", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("probability", pa.float64(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("model_digest", pa.string(), nullable=False),
+        pa.field("policy_version", pa.string(), nullable=False),
+        pa.field("features_version", pa.string(), nullable=False),
+        pa.field("scored_at", TIME, nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field(PARTITION, pa.date32(), nullable=False),
+    ]
+)
+"""``run_kind`` is live, backfill or rescore; only live rows are performance."""
+
+MONITOR_PERFORMANCE_SCHEMA: Final = pa.schema(
+    [
+        pa.field("as_of", TIME, nullable=False),
+        pa.field("week", pa.date32(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("transactions", pa.int64(), nullable=False),
+        pa.field("matured", pa.int64(), nullable=False),
+        pa.field("unknown", pa.int64(), nullable=False),
+        pa.field("unobservable", pa.int64(), nullable=False),
+        pa.field("frauds", pa.int64(), nullable=False),
+        pa.field("alerts", pa.int64(), nullable=False),
+        pa.field("precision", pa.float64()),
+        pa.field("recall", pa.float64()),
+        pa.field("f1", pa.float64()),
+        pa.field("average_precision", pa.float64()),
+        pa.field("run_id", pa.string(), nullable=False),
+    ]
+)
+"""One row a week (its Monday) and model, measured on the truth known at ``as_of``."""
+
+MONITOR_DRIFT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("as_of", TIME, nullable=False),
+        pa.field("week", pa.date32(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("psi", pa.float64(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("missing_share", pa.float64(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+    ]
+)
+"""One row a week and feature (``name`` = ``score`` for the model's output) against the bundle's reference."""

@@ -1,0 +1,253 @@
+"""The lake: Delta tables under one URI, written as Parquet by many tasks and committed once.
+
+A ``Lake`` is a small value (a URI), safe to send to a Ray worker: tasks write part files with
+``write_part``, the driver makes them visible with one ``commit``. A part that no commit names is
+invisible garbage, so a job killed between the two leaves every table as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from fraud.errors import FormatVersionError, SchemaError, TableNotFoundError
+from fraud.schema import FORMAT_VERSION, PARTITION
+
+_FORMAT = "format_version="
+"""Kept in the table's description: Delta refuses configuration keys it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A Parquet file of a table: written, and after its commit part of a version.
+
+    Attributes:
+        path: Relative to the table's folder.
+        rows: Number of rows.
+        size: Bytes.
+        event_date: The partition, where the table has one.
+    """
+
+    path: str
+    rows: int
+    size: int
+    event_date: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """Delta tables under one absolute folder."""
+
+    uri: str
+
+    def table_uri(self, name: str) -> str:
+        """Where a table lies."""
+        return f"{self.uri.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the table has been created."""
+        return bool(DeltaTable.is_deltatable(self.table_uri(name)))
+
+    def version(self, name: str) -> int | None:
+        """The newest version, or None where there is no table."""
+        return self._open(name).version() if self.exists(name) else None
+
+    def app_version(self, name: str, app: str) -> int | None:
+        """The application version last committed under this application id."""
+        if not self.exists(name):
+            return None
+        found = self._open(name).transaction_version(app)
+        return None if found is None else int(found)
+
+    def schema(self, name: str, *, version: int | None = None) -> pa.Schema:
+        """The table's Arrow schema, the partition column last."""
+        fields = pa.schema(self._open(name, version).schema().to_arrow())
+        plain = [_plain(field) for field in fields]
+        return pa.schema(sorted(plain, key=lambda field: field.name == PARTITION))
+
+    def parts(self, name: str, *, version: int | None = None) -> list[Part]:
+        """The files of a version, by partition, then path. ``path`` is relative, see ``part_uri``."""
+        actions = pa.table(self._open(name, version).get_add_actions(flatten=True))
+        dates = (
+            actions.column(f"partition.{PARTITION}").to_pylist()
+            if f"partition.{PARTITION}" in actions.column_names
+            else [None] * actions.num_rows
+        )
+        rows = zip(
+            actions.column("path").to_pylist(),
+            actions.column("num_records").to_pylist(),
+            actions.column("size_bytes").to_pylist(),
+            dates,
+            strict=True,
+        )
+        parts = [Part(path, int(n), int(size), day) for path, n, size, day in rows]
+        return sorted(parts, key=lambda part: (part.event_date or date.min, part.path))
+
+    def part_uri(self, name: str, part: Part) -> str:
+        """The absolute path of a part."""
+        return f"{self.table_uri(name)}/{part.path}"
+
+    def read_part(self, name: str, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one part, its rows in file order; the partition column comes back where asked for."""
+        stored = None if columns is None else [column for column in columns if column != PARTITION]
+        table = pq.ParquetFile(self.part_uri(name, part)).read(columns=stored)
+        if part.event_date is None or (columns is not None and PARTITION not in columns):
+            return table
+        days = pa.array([part.event_date], pa.date32()).take(pa.array([0] * table.num_rows, pa.int32()))
+        return table.append_column(pa.field(PARTITION, pa.date32(), nullable=False), days)
+
+    def read(
+        self,
+        name: str,
+        *,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+        days: tuple[date, date] | None = None,
+    ) -> pa.Table:
+        """Read a table, or its partitions with first <= event_date < last, into memory.
+
+        Raises:
+            TableNotFoundError: The table does not exist.
+        """
+        parts = [
+            part
+            for part in self.parts(name, version=version)
+            if days is None or part.event_date is None or days[0] <= part.event_date < days[1]
+        ]
+        schema = self.schema(name, version=version)
+        wanted = schema if columns is None else pa.schema([schema.field(column) for column in columns])
+        tables = [self.read_part(name, part, wanted.names).select(wanted.names) for part in parts]
+        return pa.concat_tables([wanted.empty_table(), *(table.cast(wanted) for table in tables)])
+
+    def write_part(self, name: str, table: pa.Table, event_date: date | None = None) -> Part:
+        """Write rows as one new Parquet file of a table; invisible until it is committed.
+
+        Args:
+            name: The table.
+            table: Rows of one partition; a partition column is left out of the file.
+            event_date: The partition all rows belong to.
+        """
+        folder = "" if event_date is None else f"{PARTITION}={event_date.isoformat()}/"
+        path = f"{folder}part-{uuid4().hex}.parquet"
+        file = Path(self.table_uri(name)) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stored = table.drop_columns([PARTITION]) if PARTITION in table.column_names else table
+        pq.write_table(stored, file, compression="zstd", compression_level=1)
+        return Part(path, table.num_rows, file.stat().st_size, event_date)
+
+    def write_parts(self, name: str, table: pa.Table) -> list[Part]:
+        """Write rows of any dates as one part per ``event_date``."""
+        days = pc.unique(table.column(PARTITION)).to_pylist()
+        return [
+            self.write_part(name, table.filter(pc.equal(table.column(PARTITION), pa.scalar(day, pa.date32()))), day)
+            for day in sorted(days)
+        ]
+
+    def commit(
+        self,
+        name: str,
+        schema: pa.Schema,
+        parts: Iterable[Part],
+        *,
+        app: tuple[str, int] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Add the parts to a table in one atomic commit, creating it where it is missing.
+
+        Args:
+            name: The table.
+            schema: Of all its columns; a column named ``event_date`` is the partition.
+            parts: From ``write_part``.
+            app: Application id and version stored with the commit; read back with ``app_version``.
+            metadata: Stored in the commit's history.
+
+        Returns:
+            The version this commit made.
+
+        Raises:
+            SchemaError: The table exists with other columns.
+        """
+        actions = [_add_action(part) for part in parts]
+        partition_by = [PARTITION] if PARTITION in schema.names else None
+        properties = CommitProperties(
+            custom_metadata=dict(metadata or {}), app_transactions=[Transaction(*app)] if app else None
+        )
+        if not self.exists(name):
+            create_table_with_add_actions(
+                self.table_uri(name),
+                Schema.from_arrow(schema),
+                actions,
+                partition_by=partition_by,
+                description=f"{_FORMAT}{FORMAT_VERSION}",
+                commit_properties=properties,
+            )
+            return 0
+        self._check_schema(name, schema)
+        table = self._open(name)
+        table.create_write_transaction(
+            actions, "append", Schema.from_arrow(schema), partition_by=partition_by, commit_properties=properties
+        )
+        table.update_incremental()
+        return int(table.version())
+
+    def append(self, name: str, table: pa.Table, *, app: tuple[str, int] | None = None) -> int:
+        """Write and commit a small table from the driver; the partition column decides its files."""
+        parts = self.write_parts(name, table) if PARTITION in table.column_names else [self.write_part(name, table)]
+        return self.commit(name, table.schema, parts, app=app)
+
+    def _open(self, name: str, version: int | None = None) -> DeltaTable:
+        if not self.exists(name):
+            raise TableNotFoundError(name, self.uri, _REMEDIES.get(name.split("_")[0], "run the job that writes it"))
+        table = DeltaTable(self.table_uri(name), version=version)
+        found = (table.metadata().description or "").removeprefix(_FORMAT)
+        if found != str(FORMAT_VERSION):
+            raise FormatVersionError(f"table {name}", found, FORMAT_VERSION)
+        return table
+
+    def _check_schema(self, name: str, schema: pa.Schema) -> None:
+        present = {field.name: field.type for field in self.schema(name)}
+        given = {field.name: field.type for field in schema}
+        problems = [f"it has no column {column}" for column in given.keys() - present.keys()]
+        problems += [f"column {column} is missing here" for column in present.keys() - given.keys()]
+        problems += [
+            f"column {column} is {present[column]}, not {given[column]}"
+            for column in given.keys() & present.keys()
+            if present[column] != given[column]
+        ]
+        if problems:
+            raise SchemaError(f"table {name}", sorted(problems))
+
+
+_REMEDIES: Mapping[str, str] = {
+    "transactions": "run `fraud ingest` first",
+    "labels": "ingest a source with labels first",
+    "features": "run `fraud featurize` first",
+    "scores": "run `fraud score` first",
+}
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """Undo the view and large types the Delta reader may report."""
+    kinds: dict[Any, pa.DataType] = {pa.large_string(): pa.string(), pa.string_view(): pa.string()}
+    kind = field.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.field(field.name, pa.list_(pa.string()), field.nullable)
+    return pa.field(field.name, kinds.get(kind, kind), field.nullable)
+
+
+def _add_action(part: Part) -> AddAction:
+    values = {} if part.event_date is None else {PARTITION: part.event_date.isoformat()}
+    stats = json.dumps({"numRecords": part.rows})
+    return AddAction(part.path, part.size, values, int(time.time() * 1000), data_change=True, stats=stats)

@@ -1,0 +1,26 @@
+"""Fixtures shared by all tests: an empty lake, and one Ray for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fraud.storage.lake import Lake
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake in the test's own folder."""
+    return Lake(str(tmp_path / "lake"))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray with two CPUs, started when the first test asks for it."""
+    import ray
+
+    ray.init(num_cpus=2, object_store_memory=600_000_000, include_dashboard=False, log_to_driver=True)
+    yield
+    ray.shutdown()
