@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import pyarrow as pa
+import xxhash
 
 FORMAT_VERSION: Final = 1
 """Of every table; stored in the table's configuration and checked on reading."""
@@ -49,6 +50,12 @@ _CORE_FIELDS: Final = (
     pa.field("tie", pa.int64(), nullable=False),
 )
 CORE_COLUMNS: Final = tuple(field.name for field in _CORE_FIELDS)
+
+
+def tie(transaction_id: str) -> int:
+    """Return the signed xxh3_64 of an id: it orders transactions of the same instant, everywhere alike."""
+    unsigned = xxhash.xxh3_64_intdigest(transaction_id.encode())
+    return unsigned - 2**64 if unsigned >= 2**63 else unsigned
 
 
 def transactions(entities: Iterable[str], attributes: Mapping[str, pa.DataType]) -> pa.Schema:

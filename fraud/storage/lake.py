@@ -151,7 +151,9 @@ class Lake:
         """Write rows of any dates as one part per ``event_date``."""
         days = pc.unique(table.column(PARTITION)).to_pylist()
         return [
-            self.write_part(name, table.filter(pc.equal(table.column(PARTITION), pa.scalar(day, pa.date32()))), day)
+            self.write_part(
+                name, table.filter(pc.equal(table.column(PARTITION), pa.scalar(day, pa.date32()))), day
+            )
             for day in sorted(days)
         ]
 
@@ -197,19 +199,29 @@ class Lake:
         self._check_schema(name, schema)
         table = self._open(name)
         table.create_write_transaction(
-            actions, "append", Schema.from_arrow(schema), partition_by=partition_by, commit_properties=properties
+            actions,
+            "append",
+            Schema.from_arrow(schema),
+            partition_by=partition_by,
+            commit_properties=properties,
         )
         table.update_incremental()
         return int(table.version())
 
     def append(self, name: str, table: pa.Table, *, app: tuple[str, int] | None = None) -> int:
         """Write and commit a small table from the driver; the partition column decides its files."""
-        parts = self.write_parts(name, table) if PARTITION in table.column_names else [self.write_part(name, table)]
+        parts = (
+            self.write_parts(name, table)
+            if PARTITION in table.column_names
+            else [self.write_part(name, table)]
+        )
         return self.commit(name, table.schema, parts, app=app)
 
     def _open(self, name: str, version: int | None = None) -> DeltaTable:
         if not self.exists(name):
-            raise TableNotFoundError(name, self.uri, _REMEDIES.get(name.split("_")[0], "run the job that writes it"))
+            raise TableNotFoundError(
+                name, self.uri, _REMEDIES.get(name.split("_")[0], "run the job that writes it")
+            )
         table = DeltaTable(self.table_uri(name), version=version)
         found = (table.metadata().description or "").removeprefix(_FORMAT)
         if found != str(FORMAT_VERSION):

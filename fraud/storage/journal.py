@@ -1,0 +1,235 @@
+"""The append-only journal: what is acknowledged is on disk first.
+
+A journal is a folder of segments, each written by one process. A segment is text, one record a line:
+
+    <crc32 of the record, 8 hex digits> <record as JSON without line breaks>\n
+
+The first record of a segment is its header with ``format_version``. Many writers wait for one ``fdatasync``
+(group commit): while one batch is being synced, the next one gathers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Final
+from zlib import crc32
+
+import orjson
+
+from fraud.errors import DataError, FormatVersionError, SourceError
+
+FORMAT_VERSION: Final = 1
+SUFFIX: Final = ".journal"
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+
+_Batch = list[tuple[bytes, asyncio.Future[None]]]
+
+
+class JournalError(DataError):
+    """A record could not be put on disk; nothing that waited for it may be acknowledged."""
+
+    code: ClassVar[str] = "journal"
+
+    def __init__(self, folder: str, problem: str) -> None:
+        super().__init__(folder, problem)
+        self.folder = folder
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the journal in {self.folder} cannot be written: {self.problem}; free space or mend the disk, then retry"
+
+
+class Journal:
+    """One process's way into a journal folder; used from one event loop."""
+
+    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        """Open a new segment.
+
+        Args:
+            folder: Made if missing, readable by its owner alone.
+            segment_bytes: A segment that has reached it is followed by a new one.
+
+        Raises:
+            JournalError: The folder cannot be written.
+        """
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._segment: _Segment | None = None
+        self._waiting: _Batch = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._segment = _Segment.create(folder)
+        except OSError as error:
+            raise JournalError(str(folder), _reason(error)) from error
+
+    async def write(self, record: bytes) -> None:
+        """Return when the record is on disk.
+
+        A caller that is cancelled while it waits harms nobody: its record is still written, and the flusher
+        goes on.
+
+        Args:
+            record: JSON on one line.
+
+        Raises:
+            JournalError: The record may not be on disk.
+        """
+        if b"\n" in record:
+            raise ValueError("a journal record is one line")
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((_frame(record), durable))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = loop.create_task(self._flush())
+        await asyncio.shield(durable)
+
+    async def close(self) -> None:
+        """Write what is waiting, then close the segment."""
+        if self._flusher is not None:
+            await self._flusher
+        self._thread.shutdown()
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            failure: JournalError | None = JournalError(str(self._folder), "the writer was stopped")
+            try:
+                await loop.run_in_executor(self._thread, self._put, b"".join(frame for frame, _ in batch))
+                failure = None
+            except OSError as error:
+                failure = JournalError(str(self._folder), _reason(error))
+            finally:
+                _settle(batch, failure)
+
+    def _put(self, frames: bytes) -> None:
+        if self._segment is not None and self._segment.size >= self._segment_bytes:
+            self._segment.close()
+            self._segment = None
+        if self._segment is None:
+            self._segment = _Segment.create(self._folder)
+        try:
+            self._segment.append(frames)
+        except OSError:
+            # Half a batch must not stand before the next one: cut it off, or leave this segment for good.
+            if not self._segment.cut():
+                self._segment = None
+            raise
+
+
+class _Segment:
+    """One open file; everything before ``size`` is on disk."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = 0
+
+    @classmethod
+    def create(cls, folder: Path) -> _Segment:
+        path = folder / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+        segment = cls(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            segment.append(_frame(orjson.dumps({"format_version": FORMAT_VERSION})))
+            _sync_folder(folder)
+        except OSError:
+            segment.close()
+            path.unlink(missing_ok=True)
+            raise
+        return segment
+
+    def append(self, frames: bytes) -> None:
+        view, written = memoryview(frames), 0
+        while written < len(view):
+            written += os.pwrite(self._descriptor, view[written:], self.size + written)
+        os.fdatasync(self._descriptor)
+        self.size += written
+
+    def cut(self) -> bool:
+        try:
+            os.ftruncate(self._descriptor, self.size)
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def segments(folder: Path) -> list[Path]:
+    """Return the segments of a journal, oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def read(segment: Path) -> Iterator[bytes]:
+    """Yield the records of a segment in the order they were written.
+
+    A torn last line, left by a process or machine that died while writing, was never acknowledged: it is
+    left out.
+
+    Raises:
+        FormatVersionError: The segment was written in another format version.
+        SourceError: A line before the last is damaged.
+    """
+    with segment.open("rb") as file:
+        previous: bytes | None = None
+        number = 0
+        for line in file:
+            if previous is not None:
+                yield from _record(previous, number, segment, last=False)
+            previous, number = line, number + 1
+        if previous is not None:
+            yield from _record(previous, number, segment, last=True)
+
+
+def _record(line: bytes, number: int, segment: Path, *, last: bool) -> Iterator[bytes]:
+    record = line[9:-1]
+    if line[-1:] != b"\n" or line[:9] != b"%08x " % crc32(record):
+        if last:
+            return
+        raise SourceError(
+            str(segment), f"line {number} of the journal is damaged: restore the file from a copy"
+        )
+    if number > 1:
+        yield record
+        return
+    found = orjson.loads(record).get("format_version")
+    if found != FORMAT_VERSION:
+        raise FormatVersionError(str(segment), found, FORMAT_VERSION)
+
+
+def _frame(record: bytes) -> bytes:
+    return b"%08x %b\n" % (crc32(record), record)
+
+
+def _settle(batch: _Batch, failure: JournalError | None) -> None:
+    for _, durable in batch:
+        if durable.done():  # its loop is closing
+            continue
+        if failure is None:
+            durable.set_result(None)
+        else:
+            durable.set_exception(failure)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import orjson
+import pytest
+
+from fraud.errors import FormatVersionError, SourceError
+from fraud.storage import journal as journal_module
+from fraud.storage.journal import Journal, JournalError, read, segments
+
+
+def written(folder: Path) -> list[bytes]:
+    return [record for segment in segments(folder) for record in read(segment)]
+
+
+def write_all(folder: Path, records: list[bytes], *, segment_bytes: int = 1 << 20) -> None:
+    async def scenario() -> None:
+        journal = Journal(folder, segment_bytes=segment_bytes)
+        await asyncio.gather(*(journal.write(record) for record in records))
+        await journal.close()
+
+    asyncio.run(scenario())
+
+
+def test_records_come_back_in_order(tmp_path: Path) -> None:
+    records = [orjson.dumps({"n": n}) for n in range(50)]
+    write_all(tmp_path, records)
+    assert written(tmp_path) == records
+
+
+def test_waiters_share_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = []
+    sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (syncs.append(descriptor), sync(descriptor)))
+    write_all(tmp_path, [b"{}"] * 200)
+    assert len(syncs) <= 4  # the header, the first record or two, all that gathered meanwhile
+
+
+def test_write_returns_only_after_the_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> list[str]:
+        events: list[str] = []
+        journal = Journal(tmp_path)
+        sync = os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", lambda descriptor: (sync(descriptor), events.append("on disk")))
+        await journal.write(b"{}")
+        events.append("returned")
+        await journal.close()
+        return events
+
+    assert asyncio.run(scenario()) == ["on disk", "returned"]
+
+
+def test_cancelled_waiter_stops_nobody(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        journal = Journal(tmp_path)
+        tasks = [asyncio.create_task(journal.write(b'{"n":%d}' % n)) for n in range(20)]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 10
+        await asyncio.wait_for(journal.write(b'{"n":20}'), timeout=5)
+        await journal.close()
+
+    asyncio.run(scenario())
+    assert len(written(tmp_path)) == 21
+
+
+def test_failed_write_is_reported_and_leaves_no_half_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def full_disk(descriptor: int, data: memoryview, offset: int) -> int:
+        pwrite(descriptor, bytes(data)[:5], offset)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scenario() -> None:
+        journal = Journal(tmp_path)
+        await journal.write(b'{"n":1}')
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full_disk)
+            with pytest.raises(JournalError, match="No space left"):
+                await journal.write(b'{"n":2}')
+        await journal.write(b'{"n":3}')
+        await journal.close()
+
+    asyncio.run(scenario())
+    assert written(tmp_path) == [b'{"n":1}', b'{"n":3}']
+
+
+def test_full_segment_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        journal = Journal(tmp_path, segment_bytes=40)
+        for n in range(10):
+            await journal.write(b'{"n":%d}' % n)
+        await journal.close()
+
+    asyncio.run(scenario())
+    assert len(segments(tmp_path)) > 1
+    assert written(tmp_path) == [b'{"n":%d}' % n for n in range(10)]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 9, 17])
+def test_torn_tail_is_left_out(tmp_path: Path, lost: int) -> None:
+    write_all(tmp_path, [b'{"n":1}', b'{"n":2}'])
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes()[:-lost])
+    assert written(tmp_path) == [b'{"n":1}']
+
+
+def test_damage_before_the_tail_is_refused(tmp_path: Path) -> None:
+    write_all(tmp_path, [b'{"n":1}', b'{"n":2}'])
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes().replace(b'{"n":1}', b'{"n":7}'))
+    with pytest.raises(SourceError, match="line 2"):
+        written(tmp_path)
+
+
+def test_other_format_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "FORMAT_VERSION", 2)
+    write_all(tmp_path, [b"{}"])
+    monkeypatch.undo()
+    with pytest.raises(FormatVersionError, match="format_version 2"):
+        written(tmp_path)
+
+
+def test_empty_segment_has_no_records(tmp_path: Path) -> None:
+    (tmp_path / "0-1-a.journal").touch()
+    assert written(tmp_path) == []
+
+
+def test_record_of_two_lines_is_a_programming_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one line"):
+        write_all(tmp_path, [b"{\n}"])
+
+
+def test_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    write_all(tmp_path / "journal", [b"{}"])
+    assert (tmp_path / "journal").stat().st_mode & 0o077 == 0
+    assert segments(tmp_path / "journal")[0].stat().st_mode & 0o077 == 0
