@@ -30,7 +30,9 @@ def switch_on(*, create: bool) -> None:
     """
     mode = os.environ.get(MODE)
     if mode not in {None, "token", "disabled"}:
-        raise ClusterError(f"{MODE}={mode} would leave Ray open: set it to token (or to disabled, on purpose)")
+        raise ClusterError(
+            f"{MODE}={mode} would leave Ray open: set it to token (or to disabled, on purpose)"
+        )
     if mode == "disabled":
         return
     if not _token_exists():
@@ -56,7 +58,9 @@ def _token_exists() -> bool:
     except (OSError, UnicodeDecodeError) as error:
         raise ClusterError(f"the Ray token at {file} cannot be read ({_reason(error)})") from error
     if not token:
-        raise ClusterError(f"the Ray token at {file} is empty: remove the file, or write the cluster's token into it")
+        raise ClusterError(
+            f"the Ray token at {file} is empty: remove the file, or write the cluster's token into it"
+        )
     return True
 
 

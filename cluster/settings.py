@@ -51,7 +51,9 @@ class RaySettings(Section):
         description="Of the head: HOST:PORT, or http://HOST:8265 for `fraud submit`. Empty: RAY_ADDRESS, else a local Ray.",
     )
     num_cpus: int = Field(default=0, ge=0, le=4096, description="Of a local Ray. 0: all of this machine.")
-    object_store_memory_bytes: int = Field(default=1_000_000_000, ge=80_000_000, description="Of a local Ray.")
+    object_store_memory_bytes: int = Field(
+        default=1_000_000_000, ge=80_000_000, description="Of a local Ray."
+    )
     dashboard: bool = Field(default=True, description="Whether a local Ray has one, on 127.0.0.1.")
     dashboard_port: int = Field(default=8265, ge=1024, le=65535, description="The next free one is taken.")
     connect_timeout_s: float = Field(default=10.0, gt=0, le=300, description="For a cluster to answer.")
@@ -139,7 +141,9 @@ def _config_error(error: ValidationError, sources: list[Source]) -> ConfigError:
     """The first problem, told with the file, variable or option that brought the value."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"]]
-    where = next((source.name(*path[:2]) for source in reversed(sources) if source.holds(*path[:2])), ".".join(path))
+    where = next(
+        (source.name(*path[:2]) for source in reversed(sources) if source.holds(*path[:2])), ".".join(path)
+    )
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
     shown = "" if isinstance(given, dict | list | tuple) else f", not {given!r}"
@@ -174,8 +178,8 @@ def _absolute_uri(setting: str, uri: str) -> str:
 def _absolute_path(setting: str, path: str) -> str:
     expanded = Path(path).expanduser()
     if not expanded.is_absolute() and JOB_VARIABLE in os.environ:
-        raise ConfigError(setting, f"{path} is relative, which means nothing in a Ray job: give an absolute path")
+        raise ConfigError(
+            setting, f"{path} is relative, which means nothing in a Ray job: give an absolute path"
+        )
     # The links of the path are kept: a folder on shared storage is often one, and means the same on every node.
     return os.path.normpath(Path.cwd() / expanded)
-
-

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -25,12 +25,14 @@ class Source:
     """Some of the settings, and where they were written.
 
     Attributes:
-        where: A file's path, or the kind of source.
-        tree: The values it gives.
+        kind: What the user wrote them in.
+        tree: The values.
+        file: The path of a file.
     """
 
-    where: str
+    kind: Literal["file", "variable", "option"]
     tree: Tree
+    file: str = ""
 
     def holds(self, section: str, name: str | None = None) -> bool:
         """Whether the value comes from here."""
@@ -38,11 +40,11 @@ class Source:
 
     def name(self, section: str, name: str | None = None) -> str:
         """What the user wrote the value in: the file, the variable or the option."""
-        if self.where == "variable":
+        if self.kind == "variable":
             return PREFIX + "__".join(part.upper() for part in (section, name) if part is not None)
-        if self.where == "option":
+        if self.kind == "option":
             return _OPTIONS.get(f"{section}.{name}", f"--{(name or section).replace('_', '-')}")
-        return self.where
+        return self.file
 
 
 def from_file(file: Path) -> Source:
@@ -56,16 +58,21 @@ def from_file(file: Path) -> Source:
     except FileNotFoundError:
         raise ConfigError(str(file), "no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(file), f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise ConfigError(
+            str(file), f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(str(file), f"is not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}") from error
+        raise ConfigError(
+            str(file), f"is not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}"
+        ) from error
     if content is None:
-        return Source(str(file), {})
+        return Source("file", {}, str(file))
     if not isinstance(content, dict):
         raise ConfigError(str(file), "must hold sections, such as `train:`, with settings in them")
-    return Source(str(file), {str(section): _names(file, section, names) for section, names in content.items()})
+    tree = {str(section): _names(file, section, names) for section, names in content.items()}
+    return Source("file", tree, str(file))
 
 
 def from_environment(environment: Mapping[str, str]) -> Source:
@@ -80,7 +87,9 @@ def from_environment(environment: Mapping[str, str]) -> Source:
             continue
         section, separator, name = variable.removeprefix(PREFIX).lower().partition("__")
         if not separator or not section or not name:
-            raise ConfigError(variable, "is not a setting; write FRAUD_SECTION__NAME, with two underscores between")
+            raise ConfigError(
+                variable, "is not a setting; write FRAUD_SECTION__NAME, with two underscores between"
+            )
         tree.setdefault(section, {})[name] = _value(variable, text)
     return Source("variable", tree)
 

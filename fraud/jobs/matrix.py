@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import xgboost as xgb
 
 from fraud.features.encode import matrix
+from fraud.jobs.shards import LABEL
 
-LABEL = "is_fraud"
-"""The label column of examples, bool."""
-
-BATCH_ROWS = 65_536
+BATCH_ROWS: Final = 65_536
 """Rows of a batch: 4 MB of float32 for 15 features, enough to hide the cost of a call."""
 
 
-class _Batches(xgb.DataIter):
+class _Batches(xgb.DataIter):  # type: ignore[misc]
     """Batches of examples as XGBoost asks for them: it passes over the data several times."""
 
     def __init__(self, batches: Callable[[], Iterable[pa.Table]], names: Sequence[str]) -> None:

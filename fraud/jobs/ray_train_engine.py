@@ -1,4 +1,4 @@
-"""Distributed XGBoost on Ray Train: one worker group trains all boosters, and survives the loss of a worker."""
+"""Distributed XGBoost on Ray Train: one worker group trains all boosters and survives a lost worker."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def train(
         datasets: The shards of each dataset, one per worker.
         names: Feature columns in model order.
         settings: Parameters, rounds, workers and their resources.
-        storage: Absolute folder for the run's checkpoints, seen by all nodes; the run's own are removed when it ends.
+        storage: Absolute folder for the run's checkpoints, seen by all nodes; they are removed at its end.
     """
     name = f"train-{uuid4().hex[:8]}"
     plan = _Plan(tuple(d.rows for d in datasets), tuple(names), booster_params(settings), settings.rounds)
@@ -94,7 +94,9 @@ def _trainer(
     plan: _Plan, datasets: Sequence[Shards], settings: TrainSettings, *, run_config: ray.train.RunConfig
 ) -> DataParallelTrainer:
     parts = {
-        _part(index, rank): part for index, shards in enumerate(datasets) for rank, part in enumerate(shards.parts)
+        _part(index, rank): part
+        for index, shards in enumerate(datasets)
+        for rank, part in enumerate(shards.parts)
     }
     return XGBoostTrainer(
         _loop,
@@ -115,6 +117,7 @@ def _run_config(name: str, storage: Path) -> ray.train.RunConfig:
         storage_path=str(storage),
         failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+        logging_config=ray.train.LoggingConfig(log_level="WARNING"),
     )
 
 
@@ -123,7 +126,7 @@ def _part(index: int, rank: int) -> str:
 
 
 def _loop(config: dict[str, Any]) -> list[bytes]:
-    """Train every booster of the plan on this worker's parts; what a checkpoint holds is not trained again."""
+    """Train every booster of the plan on this worker's parts, from where the last checkpoint ends."""
     plan: _Plan = config["plan"]
     boosters = _restore()
     for index in range(len(plan.rows)):
@@ -171,10 +174,15 @@ class _Report(xgb.callback.TrainingCallback):  # type: ignore[misc]
         del epoch, evals_log
         done = model.num_boosted_rounds()
         last = done == self._plan.rounds
-        progress = {"booster": self._index + 1, "of": len(self._plan.rows), "round": done, "rounds": self._plan.rounds}
+        progress = {
+            "booster": self._index + 1,
+            "of": len(self._plan.rows),
+            "round": done,
+            "rounds": self._plan.rounds,
+        }
         first_rank = ray.train.get_context().get_world_rank() == 0
         if first_rank and (last or done % LOG_ROUNDS == 0):
-            logger.info("boosting", extra=progress)
+            logger.info("boosting, %d of %d rounds", done, self._plan.rounds, extra=progress)
         if last or done % CHECKPOINT_ROUNDS == 0:
             _report(progress, [*self._finished, model] if first_rank else [])
         return False

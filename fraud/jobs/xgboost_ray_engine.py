@@ -55,10 +55,12 @@ def train(datasets: Sequence[Shards], names: Sequence[str], settings: TrainSetti
 
 def adapt() -> None:
     """Teach the library this XGBoost, in the process that calls it."""
-    library._start_rabit_tracker = _start_tracker
-    library._stop_rabit_tracker = _stop_tracker
-    library._RabitContext = _communicator
-    library._get_dmatrix = _quantile_matrix
+    vars(library).update(
+        _start_rabit_tracker=_start_tracker,
+        _stop_rabit_tracker=_stop_tracker,
+        _RabitContext=_communicator,
+        _get_dmatrix=_quantile_matrix,
+    )
 
 
 class _ShardMatrix(RayDMatrix):  # type: ignore[misc]

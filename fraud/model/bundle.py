@@ -1,12 +1,12 @@
 """The model bundle: one directory that is registered, verified and served, with no pickle in it.
 
-booster.json      XGBoost JSON
-features.yaml     the canonical feature set
-calibration.json  the curve from score to probability
-reference.json    histograms of the training rows, one per feature and one of the score; no ids
-golden.json       made-up rows with their scores and probabilities
-metadata.json     data version, split, parameters, library versions
-digests.json      format_version, SHA-256 of each file and of the whole
+* ``booster.json``: XGBoost JSON
+* ``features.yaml``: the canonical feature set
+* ``calibration.json``: the curve from score to probability
+* ``reference.json``: histograms of the training rows, one per feature and one of the score; no ids
+* ``golden.json``: made-up rows with their scores and probabilities
+* ``metadata.json``: data version, split, parameters, library versions
+* ``digests.json``: format_version, SHA-256 of each file and of the whole
 """
 
 from __future__ import annotations
@@ -199,9 +199,7 @@ def _verified(folder: Path, digest: str | None) -> tuple[str, dict[str, bytes]]:
     stated = _stated_digests(folder)
     present = {file.name for file in folder.iterdir()} - {DIGESTS}
     for name in sorted(present ^ set(FILES)):
-        raise BundleError(
-            str(folder), f"{name} is {'missing' if name in FILES else 'no part of a bundle'}; {_AGAIN}"
-        )
+        raise BundleError(str(folder), f"{name} is {_what(name)}; {_AGAIN}")
     contents = {name: (folder / name).read_bytes() for name in FILES}
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     for name in FILES:

@@ -81,7 +81,8 @@ def build(values: NDArray[np.floating[Any]], bins: int = BINS) -> Histogram:
         return count(values, ())
     quantiles = np.quantile(finite, np.arange(1, bins) / bins, method="inverted_cdf").astype(np.float32)
     edges, repeats = np.unique(quantiles, return_counts=True)
-    below = np.nextafter(edges[repeats > 1], np.float32(-np.inf))
+    with np.errstate(over="ignore", under="ignore"):
+        below = np.nextafter(edges[repeats > 1], np.float32(-np.inf))
     both = np.unique(np.concatenate([edges, below]))
     return count(values, tuple(float(edge) for edge in both[np.isfinite(both)]))
 

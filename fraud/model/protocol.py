@@ -61,7 +61,6 @@ def unknown_cards(
     fraud_card: pa.Array,
     *,
     train_first: int,
-    test_first: int,
 ) -> NDArray[np.bool_]:
     """Say which test rows stay: those of cards that nobody knew to be compromised on that day.
 
@@ -74,23 +73,25 @@ def unknown_cards(
         fraud_day: Days of frauds since 1970-01-01, shape ``(m,)``, of any period.
         fraud_card: Their card ids, strings with nulls, length m.
         train_first: First training day since 1970-01-01.
-        test_first: First test day since 1970-01-01.
 
     Returns:
         True for rows to keep, shape ``(n,)``.
     """
-    names = fraud_card.cast(pa.string()).drop_null().unique()
-    if len(names) == 0:
-        return np.ones(day.size, np.bool_)
-    known_from = np.full(len(names) + 1, np.iinfo(np.int32).max, np.int64)
-    number = np.asarray(pc.fill_null(pc.index_in(fraud_card.cast(pa.string()), value_set=names), len(names)))
-    counted = (fraud_day >= train_first) & (number < len(names))
-    # A fraud of the last training days would be known only in the test weeks; the book counts all at once.
-    starts = np.maximum(fraud_day[counted].astype(np.int64) + KNOWN_AFTER_D, test_first)
-    starts[fraud_day[counted] < test_first - DAYS] = test_first
-    np.minimum.at(known_from, number[counted], starts)
-    at = np.asarray(pc.fill_null(pc.index_in(card.cast(pa.string()), value_set=names), len(names)))
-    return np.asarray(day < known_from[at], np.bool_)
+    counted = pa.array(fraud_day >= train_first)
+    pool = fraud_card.cast(pa.string()).filter(counted)
+    names = pool.drop_null().unique()
+    # One place more than there are names: it stands for every card that is never known.
+    known_from = np.full(len(names) + 1, np.iinfo(np.int64).max)
+    known = fraud_day[fraud_day >= train_first].astype(np.int64) + KNOWN_AFTER_D
+    np.minimum.at(known_from, _position(pool, names), known)
+    known_from[-1] = np.iinfo(np.int64).max
+    return np.asarray(day < known_from[_position(card, names)], np.bool_)
+
+
+def _position(card: pa.Array, names: pa.Array) -> NDArray[np.int64]:
+    """Where each card stands among the names; ``len(names)`` for another card or none."""
+    found = pc.index_in(card.cast(pa.string()), value_set=names, skip_nulls=True)
+    return np.asarray(pc.fill_null(found, len(names)), np.int64)
 
 
 def _weeks(*starts: date) -> tuple[Fold, ...]:

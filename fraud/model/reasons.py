@@ -68,9 +68,7 @@ def subject(name: str) -> str:
     if name == "amount":
         return "amount in minor units"
     found = _WINDOW.fullmatch(name)
-    measure = (
-        _MEASURES.get((found["of"] if found["stat"] != "count" else None, found["stat"])) if found else None
-    )
+    measure = _MEASURES.get((found["of"], found["stat"])) if found else None
     if found is None or measure is None:
         return name.removeprefix(_FLAG).replace("_", " ")
     entity = found["entity"].removesuffix("_id").replace("_", " ")

@@ -25,7 +25,9 @@ def fold(train_first: date, *, train_d: int, gap_d: int, test_d: int) -> Fold:
     """
     train_last = train_first + timedelta(days=train_d)
     test_first = train_last + timedelta(days=gap_d)
-    return Fold(test_first.isoformat(), (train_first, train_last), (test_first, test_first + timedelta(days=test_d)))
+    return Fold(
+        test_first.isoformat(), (train_first, train_last), (test_first, test_first + timedelta(days=test_d))
+    )
 
 
 def prequential(

@@ -36,7 +36,9 @@ class Parameters:
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
-            raise ConfigError("profile", f"there is no profile {self.profile!r}; choose one of {', '.join(PROFILES)}")
+            raise ConfigError(
+                "profile", f"there is no profile {self.profile!r}; choose one of {', '.join(PROFILES)}"
+            )
         _check("customers", self.customers, 1, _LARGEST_COUNT)
         _check("terminals", self.terminals, 1, _LARGEST_COUNT)
         _check("days", self.days, 1, _MOST_DAYS)

@@ -56,6 +56,10 @@ class Labels:
     scenario: NDArray[np.int8]
     newly: tuple[int, int, int]
 
+    def is_fraud(self) -> NDArray[np.int8]:
+        """1 for a row that fell to a scenario, 0 for a genuine one; shape (n,)."""
+        return (self.scenario > 0).astype(np.int8)
+
 
 def compromised_terminals(terminals: int, *, days: int, seed: int) -> NDArray[np.bool_]:
     """Whether a terminal is compromised on a day: shape (terminals, days)."""

@@ -1,4 +1,4 @@
-"""The append-only journal: what is acknowledged is on disk first.
+r"""The append-only journal: what is acknowledged is on disk first.
 
 A journal is a folder of segments, each written by one process. A segment is text, one record a line:
 
@@ -42,7 +42,7 @@ class JournalError(DataError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"the journal in {self.folder} cannot be written: {self.problem}; free space or mend the disk, then retry"
+        return f"the journal in {self.folder} cannot be written: {self.problem}; mend that, then retry"
 
 
 class Journal:

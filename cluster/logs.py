@@ -1,0 +1,58 @@
+"""Logging: our progress and everyone's warnings on stderr, configured only here."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None)))
+_NOISY = (
+    "alembic",
+    "fsspec",
+    "mlflow",
+    "optuna",
+    "py4j",
+    "ray",
+    "ray.data",
+    "ray.serve",
+    "ray.train",
+    "ray.tune",
+    "urllib3",
+    "xgboost_ray",
+)
+
+
+def configure() -> None:
+    """Send log records to stderr: ours from INFO on, other libraries' from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Line("%(asctime)s %(levelname).1s %(name)s: %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for package in ("fraud", "tuning", "serve_app", "cluster"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    quiet_libraries()
+    # A library's advice to its own callers (deprecations, say) is no business of whoever runs a job.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore", FutureWarning)
+
+
+def quiet_libraries() -> None:
+    """Silence chatter below WARNING; again after an import, for Ray's libraries set their own levels then."""
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class Line(logging.Formatter):
+    """A constant message, followed by what ``extra=`` brought."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write ``message (rows=3 day=2024-01-01)`` on one line."""
+        text = super().format(record)
+        facts = {
+            name: value
+            for name, value in vars(record).items()
+            if name not in _STANDARD | {"message", "asctime"}
+        }
+        if not facts or record.exc_info:
+            return text
+        return f"{text} ({' '.join(f'{name}={value}' for name, value in facts.items())})"

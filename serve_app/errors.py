@@ -1,0 +1,102 @@
+"""Every answer of the service other than a success: a status, a stable code, a sentence, at most one field.
+
+No message repeats a value of the request: it may be what must not be stored.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import orjson
+
+from fraud.errors import ServiceError
+
+
+class RequestError(ServiceError):
+    """The body cannot be used as it is."""
+
+    code: ClassVar[str] = "invalid_request"
+    status: ClassVar[int] = 422
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message, field)
+        self.message = message
+        self.field = field
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidJsonError(RequestError):
+    """The body is not one JSON object in UTF-8."""
+
+    code: ClassVar[str] = "invalid_json"
+
+
+class UnknownFieldError(RequestError):
+    """A field that the endpoint does not have."""
+
+    code: ClassVar[str] = "unknown_field"
+
+
+class MissingFieldError(RequestError):
+    """A required field is absent or null."""
+
+    code: ClassVar[str] = "missing_field"
+
+
+class InvalidFieldError(RequestError):
+    """A field has another type or lies out of range."""
+
+    code: ClassVar[str] = "invalid_field"
+
+
+class CardNumberError(RequestError):
+    """A value looks like a card number, which must not enter."""
+
+    code: ClassVar[str] = "card_number"
+
+
+class NotScoredError(RequestError):
+    """Only purchases and verifications are scored."""
+
+    code: ClassVar[str] = "not_scored"
+
+
+class NoRateError(RequestError):
+    """The settings hold no rate for the currency on that day."""
+
+    code: ClassVar[str] = "no_rate"
+
+
+class BodyTooLargeError(RequestError):
+    """The body is longer than ``serve.max_body_bytes``."""
+
+    code: ClassVar[str] = "body_too_large"
+    status: ClassVar[int] = 413
+
+
+class UnsupportedEncodingError(RequestError):
+    """The body is compressed."""
+
+    code: ClassVar[str] = "unsupported_encoding"
+    status: ClassVar[int] = 415
+
+
+class DifferentBodyError(RequestError):
+    """The id was answered before, with another body."""
+
+    code: ClassVar[str] = "conflict"
+    status: ClassVar[int] = 409
+
+
+class NotReadyError(RequestError):
+    """The answer could not be made durable, or no model serves."""
+
+    code: ClassVar[str] = "not_ready"
+    status: ClassVar[int] = 503
+
+
+def error_body(code: str, message: str, field: str | None = None) -> bytes:
+    """Return the one shape of an error on the wire."""
+    return orjson.dumps({"error": {"code": code, "message": message, "field": field}})

@@ -1,0 +1,57 @@
+"""This package's section of the settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from fraud.settings import Section
+
+EntityName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,63}$")]
+
+
+class ServeSettings(Section):
+    """How the scoring service runs."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(default=8000, ge=1, le=65535)
+    min_replicas: int = Field(default=1, ge=1, le=1000, description="Never 0: a cold start loses requests.")
+    max_replicas: int = Field(default=2, ge=1, le=1000)
+    cpus_per_replica: float = Field(
+        default=0.5, gt=0, le=64, description="Twice the replicas must fit: an update starts before it stops."
+    )
+    target_ongoing_requests: int = Field(
+        default=8, ge=1, le=1000, description="Requests in flight per replica that autoscaling aims at."
+    )
+    max_ongoing_requests: int = Field(
+        default=100, ge=1, le=10_000, description="Requests a replica works on at once."
+    )
+    max_queued_requests: int = Field(
+        default=200, ge=0, le=100_000, description="Requests waiting per replica; more are answered 429."
+    )
+    upscale_delay_s: float = Field(default=3.0, ge=0, le=3600)
+    downscale_delay_s: float = Field(default=120.0, ge=0, le=86_400)
+    request_timeout_s: float = Field(default=5.0, gt=0, le=300, description="Then the answer is 408.")
+    max_body_bytes: int = Field(default=16_384, ge=256, le=1_048_576, description="A longer body is refused.")
+    max_future_s: float = Field(
+        default=300.0, ge=0, le=86_400, description="How far a client's clock may be ahead."
+    )
+    pointer_poll_s: float = Field(
+        default=1.0, gt=0, le=3600, description="Seconds between looks for another model."
+    )
+    journal_segment_bytes: int = Field(
+        default=67_108_864, ge=4096, description="A journal file of this size is followed by a new one."
+    )
+    entities: tuple[EntityName, ...] = Field(
+        default=("card_id", "terminal_id"), description="Entity ids a request may carry, besides the model's."
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> ServeSettings:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError("max_replicas is below min_replicas")
+        # A replica reports at most max_ongoing_requests, so the autoscaler would never see an overload.
+        if self.max_ongoing_requests < 2 * self.target_ongoing_requests:
+            raise ValueError("max_ongoing_requests is at least twice target_ongoing_requests")
+        return self
