@@ -18,63 +18,68 @@ TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the variable's name
 TOKEN_FILE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - the variable's name
 
 
-def switch_on(*, create: bool) -> None:
+def switch_on(*, create: bool) -> str | None:
     """Make Ray in this process and its children use the token, where there is one.
 
     Args:
         create: Make ``~/.ray/auth_token`` where no token is found: for a Ray started here. A client of
-            someone else's Ray goes without; a cluster that wants a token then refuses it.
+            someone else's Ray goes without, and a cluster that wants a token refuses it.
+
+    Returns:
+        The token.
 
     Raises:
-        ClusterError: The mode is unknown to Ray, or the token's file cannot be read, is empty or cannot be made.
+        ClusterError: The mode is unknown to Ray, or the token's file is unreadable, empty or cannot be made.
     """
     mode = os.environ.get(MODE)
     if mode not in {None, "token", "disabled"}:
-        raise ClusterError(
-            f"{MODE}={mode} would leave Ray open: set it to token (or to disabled, on purpose)"
-        )
+        raise ClusterError(f"{MODE}={mode} would leave Ray open: set it to token, or on purpose to disabled")
     if mode == "disabled":
-        return
-    if not _token_exists():
-        if not create:
-            return
-        _create_token(_default_file())
-    os.environ[MODE] = "token"
+        return None
+    token = _found()
+    if token is None and create:
+        token = _created(_default_file())
+    if token is not None:
+        os.environ[MODE] = "token"
+    return token
 
 
 def _default_file() -> Path:
     return Path.home() / ".ray" / "auth_token"
 
 
-def _token_exists() -> bool:
-    if os.environ.get(TOKEN):
-        return True
+def _found() -> str | None:
+    if given := os.environ.get(TOKEN):
+        return given
     named = os.environ.get(TOKEN_FILE)
-    file = Path(named) if named else _default_file()
-    if not named and not file.exists():
-        return False
+    if not named and not _default_file().exists():
+        return None
+    return _read(Path(named) if named else _default_file())
+
+
+def _read(file: Path) -> str:
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ClusterError(f"the Ray token at {file} cannot be read ({_reason(error)})") from error
     if not token:
-        raise ClusterError(
-            f"the Ray token at {file} is empty: remove the file, or write the cluster's token into it"
-        )
-    return True
+        raise ClusterError(f"the Ray token at {file} is empty: remove the file, or write the token into it")
+    return token
 
 
-def _create_token(file: Path) -> None:
+def _created(file: Path) -> str:
+    token = secrets.token_hex(32)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Readable by its owner alone from the first moment; a file that appeared meanwhile is kept.
+        # Its owner's alone from the first moment; never over a file that appeared meanwhile.
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return
+        return _read(file)
     except OSError as error:
         raise ClusterError(f"the Ray token at {file} cannot be made ({_reason(error)})") from error
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(secrets.token_hex(32))
+        stream.write(token)
+    return token
 
 
 def _reason(error: Exception) -> str:

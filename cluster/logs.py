@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 
-_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None)))
+_STANDARD = {*vars(logging.LogRecord("", 0, "", 0, "", None, None)), "message", "asctime"}
 _NOISY = (
     "alembic",
     "fsspec",

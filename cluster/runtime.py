@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cluster import auth
+from cluster import auth, head
 from cluster.logs import quiet_libraries
 from cluster.settings import JOB_VARIABLE
 from fraud.errors import ClusterError, FraudError
@@ -52,9 +51,10 @@ def connect(settings: RaySettings, *, name: str) -> Iterator[None]:
         ClusterError: Nothing answers there, or it refuses the token.
     """
     address = _address(settings)
-    prepare(local=not address)
-    _reach(address, settings.connect_timeout_s)
-    import ray  # noqa: PLC0415 - after its environment is prepared
+    token = prepare(local=not address)
+    if address not in {"", "auto"} and not os.environ.get("RAY_USE_TLS"):
+        head.check(address, token, settings.connect_timeout_s)
+    import ray  # reads its environment when it is imported
 
     joins = ray.is_initialized()
     if not joins:
@@ -72,13 +72,13 @@ def connect(settings: RaySettings, *, name: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def prepare(*, local: bool) -> None:
-    """Set what Ray reads from the environment when it is imported: defaults, and the token."""
+def prepare(*, local: bool) -> str | None:
+    """Set what Ray reads from the environment when it is imported; return the token."""
     for variable, value in _DEFAULTS.items():
         os.environ.setdefault(variable, value)
     if not sys.stderr.isatty():
         os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    auth.switch_on(create=local)
+    return auth.switch_on(create=local)
 
 
 def find_ours(error: BaseException) -> FraudError | None:
@@ -99,38 +99,11 @@ def find_ours(error: BaseException) -> FraudError | None:
     return None
 
 
-def probe(host: str, port: int, timeout_s: float) -> None:
-    """Check that something listens there: Ray's own attempts take a minute to say so.
-
-    Raises:
-        ClusterError: Nothing does.
-    """
-    try:
-        socket.create_connection((host, port), timeout=timeout_s).close()
-    except (OSError, UnicodeError, OverflowError) as error:
-        raise ClusterError(
-            f"nothing answers at {host}:{port}: start Ray there, or correct ray.address (or {ADDRESS_VARIABLE})"
-        ) from error
-
-
 def _address(settings: RaySettings) -> str:
     given = os.environ.get(ADDRESS_VARIABLE, "")
     if JOB_VARIABLE in os.environ:
         return given or "auto"
     return settings.address or given
-
-
-def _reach(address: str, timeout_s: float) -> None:
-    if not address or address == "auto":
-        return
-    if "://" in address:
-        raise ClusterError(
-            f"{address} is no address to run on: give the head's HOST:PORT, or run it with `fraud submit -- COMMAND`"
-        )
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
-        raise ClusterError(f"{address} is no address of a Ray head: write HOST:PORT, such as 10.0.0.1:6379")
-    probe(host.strip("[]"), int(port), timeout_s)
 
 
 def _init(ray: Any, settings: RaySettings, address: str, name: str) -> None:
@@ -150,13 +123,7 @@ def _init(ray: Any, settings: RaySettings, address: str, name: str) -> None:
     try:
         context = ray.init(job_config=job, logging_level=logging.WARNING, **shape)
     except Exception as error:
-        raise ClusterError(_refusal(address, error)) from error
+        where = f"the Ray at {address}" if address else "a local Ray"
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise ClusterError(f"{where} cannot be used: {problem}") from error
     logger.info("connected to Ray", extra={"address": address or "local", "dashboard": context.dashboard_url})
-
-
-def _refusal(address: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if any(word in text.lower() for word in ("authenticat", "token")):
-        return f"the Ray at {address} refuses this token: set RAY_AUTH_TOKEN, or put the cluster's token into ~/.ray/auth_token"
-    where = f"the Ray at {address}" if address else "a local Ray"
-    return f"{where} cannot be used: {text or type(error).__name__}"

@@ -48,7 +48,7 @@ class RaySettings(Section):
 
     address: str = Field(
         default="",
-        description="Of the head: HOST:PORT, or http://HOST:8265 for `fraud submit`. Empty: RAY_ADDRESS, else a local Ray.",
+        description="HOST:PORT of the head; for submit http://HOST:8265. Empty: RAY_ADDRESS, else a local Ray.",
     )
     num_cpus: int = Field(default=0, ge=0, le=4096, description="Of a local Ray. 0: all of this machine.")
     object_store_memory_bytes: int = Field(
@@ -141,13 +141,11 @@ def _config_error(error: ValidationError, sources: list[Source]) -> ConfigError:
     """The first problem, told with the file, variable or option that brought the value."""
     problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"]]
-    where = next(
-        (source.name(*path[:2]) for source in reversed(sources) if source.holds(*path[:2])), ".".join(path)
-    )
+    names = [source.name(*path[:2]) for source in sources if source.holds(*path[:2])]
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
     shown = "" if isinstance(given, dict | list | tuple) else f", not {given!r}"
-    return ConfigError(where, f"{'.'.join(path)}: {message[:1].lower()}{message[1:]}{shown}")
+    return ConfigError(names[-1], f"{'.'.join(path)}: {message[:1].lower()}{message[1:]}{shown}")
 
 
 def _absolute(settings: Settings) -> Settings:
@@ -179,7 +177,7 @@ def _absolute_path(setting: str, path: str) -> str:
     expanded = Path(path).expanduser()
     if not expanded.is_absolute() and JOB_VARIABLE in os.environ:
         raise ConfigError(
-            setting, f"{path} is relative, which means nothing in a Ray job: give an absolute path"
+            setting, f"{path} is relative, which means nothing in a Ray job: give an absolute one"
         )
-    # The links of the path are kept: a folder on shared storage is often one, and means the same on every node.
+    # Links are kept: a folder on shared storage is often one, and means the same on every node.
     return os.path.normpath(Path.cwd() / expanded)

@@ -59,14 +59,12 @@ def from_file(file: Path) -> Source:
         raise ConfigError(str(file), "no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            str(file), f"cannot be read ({getattr(error, 'strerror', None) or error})"
+            str(file), f"cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            str(file), f"is not YAML{place}: {getattr(error, 'problem', None) or 'unreadable'}"
-        ) from error
+        place = f"line {mark.line + 1}" if mark else "somewhere"
+        raise ConfigError(str(file), f"is not YAML, see {place}") from error
     if content is None:
         return Source("file", {}, str(file))
     if not isinstance(content, dict):
@@ -87,9 +85,7 @@ def from_environment(environment: Mapping[str, str]) -> Source:
             continue
         section, separator, name = variable.removeprefix(PREFIX).lower().partition("__")
         if not separator or not section or not name:
-            raise ConfigError(
-                variable, "is not a setting; write FRAUD_SECTION__NAME, with two underscores between"
-            )
+            raise ConfigError(variable, "is not a setting; write FRAUD_SECTION__NAME, with two underscores")
         tree.setdefault(section, {})[name] = _value(variable, text)
     return Source("variable", tree)
 

@@ -8,6 +8,7 @@
     │   ├── SchemaError         a table or file lacks a column or has it in another type
     │   ├── TableNotFoundError  the lake has no such table
     │   ├── QualityError        more rows were refused than the settings allow
+    │   ├── ConflictError       a known transaction id came with other content
     │   └── FormatVersionError  something on disk was written in another format version
     ├── ModelError
     │   ├── ModelNotFoundError  nothing answers to that model name and alias
@@ -120,6 +121,19 @@ class QualityError(DataError):
             f"ingest.max_reject_share = {self.allowed_share} allows; nothing was committed. "
             "Correct the mapping or the source, or raise the setting."
         )
+
+
+class ConflictError(DataError):
+    """A known transaction id came with other content."""
+
+    code: ClassVar[str] = "conflict"
+
+    def __init__(self, transaction_id: str) -> None:
+        super().__init__(transaction_id)
+        self.transaction_id = transaction_id
+
+    def __str__(self) -> str:
+        return "this transaction_id came before with other content: use a new id for a new transaction"
 
 
 class FormatVersionError(DataError):

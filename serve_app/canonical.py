@@ -114,14 +114,14 @@ def label_request(body: bytes, *, now_us: int, latest_us: int) -> LabelRequest:
     values = read_object(body)
     fields.refuse_unknown(values, _LABEL)
     refuse_card_numbers(values)
-    label_time, fraud_type = values.get("label_time"), values.get("fraud_type")
+    label_time, source, fraud_type = (values.get(name) for name in ("label_time", "source", "fraud_type"))
     return LabelRequest(
         transaction_id=fields.identifier(fields.required(values, "transaction_id"), "transaction_id"),
         is_fraud=fields.boolean(fields.required(values, "is_fraud"), "is_fraud"),
         label_time_us=(
             now_us if label_time is None else fields.time_us(label_time, "label_time", latest_us=latest_us)
         ),
-        source=fields.identifier(values.get("source") or "api", "source"),
+        source="api" if source is None else fields.identifier(source, "source"),
         fraud_type=None if fraud_type is None else fields.identifier(fraud_type, "fraud_type"),
     )
 

@@ -74,5 +74,7 @@ def random_history(n: int, *, days: int, seed: int, start: datetime) -> tuple[pa
             label = {key: row[key] for key in ("transaction_id", "event_time", *ENTITIES)}
             labels.append({**label, "label_time": row["event_time"] + timedelta(days=7)})
             if rng.random() < 0.3:
-                labels.append({**label, "label_time": row["event_time"] + timedelta(days=9), "is_fraud": False})
+                labels.append(
+                    {**label, "label_time": row["event_time"] + timedelta(days=9), "is_fraud": False}
+                )
     return transaction_table(transactions), label_table(labels)

@@ -11,11 +11,14 @@ import hashlib
 import json
 import re
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from fraud.errors import DeclarationError
+from fraud.mapping.yaml_file import close_match, read
 from fraud.money import EXPONENTS
 from fraud.schema import CORE_COLUMNS, KINDS, PARTITION
 
@@ -24,7 +27,9 @@ FORMAT_VERSION: Final = 1
 EPOCH_DIGITS: Final = {"epoch_s": 0, "epoch_ms": 3, "epoch_us": 6}
 """Time formats that count from 1970-01-01 UTC, with the decimal digits of their unit."""
 
-_RESERVED: Final = frozenset({*CORE_COLUMNS, PARTITION, "ingest_id", "label_time", "source", "is_fraud", "fraud_type"})
+_RESERVED: Final = frozenset(
+    {*CORE_COLUMNS, PARTITION, "ingest_id", "label_time", "source", "is_fraud", "fraud_type"}
+)
 
 
 class _Section(BaseModel):
@@ -52,7 +57,9 @@ def _encoding(name: str) -> str:
 
 def _column_name(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _RESERVED:
-        raise ValueError(f"{name!r} cannot name a column: lower case letters, digits and _, and none of the core's")
+        raise ValueError(
+            f"{name!r} cannot name a column: lower case letters, digits and _, and none of the core's"
+        )
     return name
 
 
@@ -87,7 +94,9 @@ class Times(_Section):
     """
 
     formats: tuple[str, ...] = Field(default=("iso8601",), min_length=1)
-    zone: Annotated[str, AfterValidator(_zone)] | None = Field(default=None, description="Of times without one.")
+    zone: Annotated[str, AfterValidator(_zone)] | None = Field(
+        default=None, description="Of times without one."
+    )
     clock_change: Literal["first", "reject"] = "reject"
 
 
@@ -97,7 +106,9 @@ class Columns(_Section):
     transaction_id: str
     event_time: str | None = None
     amount: str | None = None
-    known_at: str | None = Field(default=None, description="When the row became known; never before the event.")
+    known_at: str | None = Field(
+        default=None, description="When the row became known; never before the event."
+    )
 
 
 class Amount(_Section):
@@ -148,7 +159,9 @@ class Labels(_Section):
     column: str | None = Field(default=None, description="None, in a file of labels: every row is a fraud.")
     fraud_values: tuple[str, ...] = ("1", "true")
     time_column: str | None = None
-    delay_d: float | None = Field(default=None, ge=0, le=3650, description="Days from event to label, assumed.")
+    delay_d: float | None = Field(
+        default=None, ge=0, le=3650, description="Days from event to label, assumed."
+    )
     source: str = Field(default="label", min_length=1)
     fraud_type: str | None = Field(default=None, description="Column that tells the kind of fraud.")
     genuine: Literal["recorded", "presumed"] = "presumed"
@@ -227,3 +240,26 @@ class Mapping(_Section):
         if labels is None or labels.time_column is None or labels.delay_d is None:
             return frozenset()
         return frozenset({labels.time_column})
+
+
+def load(name_or_file: str, folder: Path) -> Mapping:
+    """Load ``NAME`` from the folder of mappings, or a mapping file.
+
+    Raises:
+        DeclarationError: There is no such file, or it cannot be used as written; the message names the line.
+        FormatVersionError: The file was written for another release.
+    """
+    is_file = name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file
+    file = Path(name_or_file) if is_file else folder / f"{name_or_file}.yaml"
+    if not file.is_file():
+        ready = sorted(path.stem for path in folder.glob("*.yaml"))
+        raise DeclarationError(
+            str(file),
+            f"no such mapping{close_match(name_or_file, ready)} "
+            f"(ready: {', '.join(ready)}; `fraud mapping init` drafts one from a source)",
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as broken:
+        raise DeclarationError(str(file), "cannot be read as UTF-8 text") from broken
+    return read(text, str(file), Mapping, format_version=FORMAT_VERSION, name=file.stem)

@@ -1,4 +1,4 @@
-"""What was known about each transaction at an instant: fraud, genuine, not yet known, or never to be known."""
+"""What was known about a transaction at an instant: fraud, genuine, not yet known, or never to be known."""
 
 from __future__ import annotations
 

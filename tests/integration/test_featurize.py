@@ -24,10 +24,14 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 HANDBOOK = load("handbook", Path(__file__).parents[2] / "configs" / "features")
 
 
-def expected(feature_set: FeatureSet, transactions: pa.Table, labels: pa.Table) -> dict[str, dict[str, float]]:
+def expected(
+    feature_set: FeatureSet, transactions: pa.Table, labels: pa.Table
+) -> dict[str, dict[str, float]]:
     said: dict[str, list[tuple[int, str, bool]]] = {}
     for row in labels.to_pylist():
-        said.setdefault(row["transaction_id"], []).append((micros(row["label_time"]), row["source"], row["is_fraud"]))
+        said.setdefault(row["transaction_id"], []).append(
+            (micros(row["label_time"]), row["source"], row["is_fraud"])
+        )
     rows = transactions.to_pylist()
     values: dict[str, dict[str, float]] = {row["transaction_id"]: {} for row in rows}
     for entity in feature_set.entities:
@@ -49,7 +53,9 @@ def expected(feature_set: FeatureSet, transactions: pa.Table, labels: pa.Table) 
     return values
 
 
-def assert_equal_to_oracle(feature_set: FeatureSet, lake: Lake, transactions: pa.Table, labels: pa.Table) -> None:
+def assert_equal_to_oracle(
+    feature_set: FeatureSet, lake: Lake, transactions: pa.Table, labels: pa.Table
+) -> None:
     table = lake.read(feature_set.table)
     oracle = expected(feature_set, transactions, labels)
     assert sorted(table.column("transaction_id").to_pylist()) == sorted(oracle)

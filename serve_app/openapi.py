@@ -1,0 +1,185 @@
+"""What the service says about itself: bodies, answers and errors as the client sees them.
+
+The hot routes read raw bytes, so their bodies are described here; the models below are documentation, the
+checks are in ``serve_app.canonical``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fraud.schema import SCORED_KINDS
+from serve_app.canonical import MAX_AMOUNT_MINOR
+from serve_app.fields import MAX_ID_LENGTH
+from serve_app.settings import ServeSettings
+
+TRANSACTION: Final = {
+    "transaction_id": "tx-1047",
+    "event_time": "2026-01-31T12:00:00Z",
+    "kind": "purchase",
+    "amount_minor": 4250,
+    "currency": "EUR",
+    "card_id": "tok_8f3a",
+    "terminal_id": "t-77",
+    "attributes": {"channel": "web"},
+}
+LABEL: Final = {
+    "transaction_id": "tx-1047",
+    "is_fraud": True,
+    "label_time": "2026-02-07T09:30:00Z",
+    "source": "chargeback",
+}
+_ANSWER: Final = {
+    "transaction_id": "tx-1047",
+    "score": 0.914,
+    "probability": 0.62,
+    "decision": "review",
+    "reasons": ["number of transactions of this card, 1 day: 14"],
+    "model": {"name": "fraud", "version": "3", "digest": "5d41402abc4b2a76"},
+    "policy_version": "9b74c989",
+    "features_version": "1a79a4d6",
+    "decided_at": "2026-01-31T12:00:00.120000Z",
+}
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class Model(_Document):
+    """Which model decided."""
+
+    name: str
+    version: str
+    digest: str = Field(description="SHA-256 of the model bundle.")
+
+
+class Decision(_Document):
+    """The stored answer: the same request gets the same bytes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ANSWER]})
+
+    transaction_id: str
+    score: float = Field(ge=0, le=1, description="The model's output.")
+    probability: float = Field(ge=0, le=1, description="Calibrated probability of fraud.")
+    decision: Literal["approve", "review", "decline"]
+    reasons: list[str] = Field(description="What raised the score, strongest first; empty for approve.")
+    model: Model
+    policy_version: str
+    features_version: str
+    decided_at: str = Field(description="RFC 3339 in UTC.")
+
+
+class LabelAnswer(_Document):
+    """The label is on disk."""
+
+    transaction_id: str
+    accepted: bool
+    known: bool = Field(description="Whether the service has seen the transaction.")
+
+
+class Problem(_Document):
+    """What is wrong; values of the request are never repeated."""
+
+    code: str = Field(description="Stable; the sentence may change.")
+    message: str
+    field: str | None = Field(description="The field to correct, null where it is none in particular.")
+
+
+class ErrorAnswer(_Document):
+    """The shape of every error."""
+
+    error: Problem
+
+
+_CODES: Final[dict[int, tuple[str, str]]] = {
+    409: ("conflict", "This transaction_id was answered before, for another body."),
+    413: ("body_too_large", "The body is longer than allowed."),
+    415: ("unsupported_encoding", "The body is compressed."),
+    422: (
+        "invalid_json, unknown_field, missing_field, invalid_field, card_number, not_scored, no_rate",
+        "The body cannot be used as it is.",
+    ),
+    503: ("not_ready", "The answer could not be made durable: send the same request again."),
+}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the errors of a route, and Serve's own answer to overload."""
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorAnswer, "description": f"{_CODES[status][1]} Codes: {_CODES[status][0]}."}
+        for status in statuses
+    }
+    described[429] = {"description": "Too many requests: wait as long as the header Retry-After says."}
+    return described
+
+
+def score_body(settings: ServeSettings) -> dict[str, Any]:
+    """Return the ``openapi_extra`` of ``POST /v1/score``."""
+    return _body(
+        {
+            "transaction_id": _identifier("The same id with the same body gets the same answer."),
+            "event_time": _time("When the transaction happened."),
+            "kind": {"type": ["string", "null"], "enum": [*SCORED_KINDS, None], "default": "purchase"},
+            "amount_minor": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MAX_AMOUNT_MINOR,
+                "description": "In minor units of the currency: 4250 is 42.50 EUR.",
+            },
+            "currency": {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO-4217 code."},
+            **{name: _identifier("A token, never a card number.", "null") for name in settings.entities},
+            "attributes": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": ["number", "string", "null"]},
+                "description": "What the model may read by name; others are kept and ignored.",
+            },
+        },
+        required=["transaction_id", "event_time", "amount_minor", "currency"],
+        example=TRANSACTION,
+    )
+
+
+def label_body() -> dict[str, Any]:
+    """Return the ``openapi_extra`` of ``POST /v1/labels``."""
+    return _body(
+        {
+            "transaction_id": _identifier("Of the labelled transaction."),
+            "is_fraud": {"type": "boolean"},
+            "label_time": {**_time("When it became known; now unless given."), "type": ["string", "null"]},
+            "source": {**_identifier("Who says so.", "null"), "default": "api"},
+            "fraud_type": _identifier("A name for the kind of fraud.", "null"),
+        },
+        required=["transaction_id", "is_fraud"],
+        example=LABEL,
+    )
+
+
+def _body(properties: dict[str, Any], *, required: list[str], example: dict[str, Any]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+    }
+
+
+def _identifier(description: str, *also: str) -> dict[str, Any]:
+    return {
+        "type": ["string", *also] if also else "string",
+        "minLength": 1,
+        "maxLength": MAX_ID_LENGTH,
+        "description": description,
+    }
+
+
+def _time(description: str) -> dict[str, Any]:
+    return {"type": "string", "format": "date-time", "description": f"{description} RFC 3339 with offset."}

@@ -1,0 +1,52 @@
+"""What is searched: a range for each parameter of a training. Nothing else names one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from fraud.settings import TrainSettings
+
+Params = Mapping[str, int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A closed range of a setting of ``TrainSettings``; ``log`` spreads the draws evenly over orders."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | None = None
+
+    def distribution(self) -> BaseDistribution:
+        """Return the range as Optuna's: of integers where both ends are."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
+        return FloatDistribution(float(self.low), float(self.high), log=self.log)
+
+
+SPACE: Final[Mapping[str, Range]] = {
+    "max_depth": Range(2, 8),
+    "learning_rate": Range(0.03, 0.3, log=True),
+    "rounds": Range(50, 300, step=10),
+    "min_child_weight": Range(0.1, 20.0, log=True),
+    "subsample": Range(0.5, 1.0),
+    "colsample_bytree": Range(0.5, 1.0),
+    "reg_lambda": Range(0.1, 20.0, log=True),
+}
+
+MAX_ROUNDS: Final = int(SPACE["rounds"].high)
+
+
+def distributions() -> dict[str, BaseDistribution]:
+    """Return the space as Optuna reads it."""
+    return {name: values.distribution() for name, values in SPACE.items()}
+
+
+def apply(train: TrainSettings, params: Params) -> TrainSettings:
+    """Return the settings with these parameters in place of their own, checked like any settings."""
+    return TrainSettings.model_validate({**train.model_dump(), **params})
