@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
+from fraud.jobs.examples import examples, to_table
 from numpy.typing import NDArray
 from ray.data import Dataset
 
 from fraud.errors import NotEnoughDataError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
-from fraud.jobs.examples import examples, to_table
 from fraud.jobs.shards import LABEL
 from fraud.model.split import Fold, prequential
 from fraud.settings import LabelSettings
@@ -39,9 +39,10 @@ def plan(first: date, end: date, *, tune: TuneSettings, maturity_d: int) -> tupl
     last = end - timedelta(days=maturity_d)
     needed = tune.train_d + maturity_d + tune.folds * tune.test_d
     if (last - first).days < needed:
+        known = max((last - first).days, 0)
         raise NotEnoughDataError(
-            f"a search over {tune.folds} folds needs {needed} days whose truth is known, there are "
-            f"{max((last - first).days, 0)}: featurize more days, or lower tune.folds, tune.train_d or tune.test_d"
+            f"a search over {tune.folds} folds needs {needed} days whose truth is known, there are {known}: "
+            "featurize more days, or lower tune.folds, tune.train_d or tune.test_d"
         )
     return prequential(
         first, last, folds=tune.folds, train_d=tune.train_d, gap_d=maturity_d, test_d=tune.test_d

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import ray
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from ray import tune as ray_tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -26,6 +27,7 @@ from tuning import journal, space
 from tuning.journal import Finished
 from tuning.progress import Progress
 from tuning.settings import TuneSettings
+from tuning.space import Range
 from tuning.trial import METRIC, ROUND, Work, run_trial
 
 if TYPE_CHECKING:
@@ -154,11 +156,12 @@ def _search(work: Work, tune: TuneSettings, file: Path, resumed: Sequence[Finish
     if left <= 0:
         return 0
     name = f"search-{uuid4().hex[:8]}"
+    callback = Progress(file, trials=tune.trials, finished=len(resumed))
     try:
-        results = _tuner(work, tune, file, resumed, left, name).fit()
+        results = _tuner(work, tune, callback, resumed, name=name).fit()
     finally:
         shutil.rmtree(work.storage / name, ignore_errors=True)
-    if results.num_errors == left and not resumed:
+    if not resumed and results.num_errors == len(results):
         _raise_first(results.errors)
     return int(results.num_errors)
 
@@ -171,7 +174,7 @@ def _raise_first(errors: Sequence[Exception]) -> None:
 
 
 def _tuner(
-    work: Work, tune: TuneSettings, file: Path, resumed: Sequence[Finished], left: int, name: str
+    work: Work, tune: TuneSettings, callback: Progress, resumed: Sequence[Finished], *, name: str
 ) -> ray_tune.Tuner:
     resources = {"cpu": 1 if work.workers == 1 else 0}
     trainable = ray_tune.with_resources(ray_tune.with_parameters(run_trial, work=work), resources)
@@ -187,14 +190,14 @@ def _tuner(
                 grace_period=min(tune.grace_rounds, space.MAX_ROUNDS),
                 reduction_factor=tune.reduction_factor,
             ),
-            num_samples=left,
+            num_samples=tune.trials - len(resumed),
             max_concurrent_trials=concurrency(tune, work.train, ray.cluster_resources().get("CPU", 1.0)),
             reuse_actors=True,
         ),
         run_config=ray_tune.RunConfig(
             name=name,
             storage_path=str(work.storage),
-            callbacks=[Progress(file, trials=tune.trials, finished=len(resumed))],
+            callbacks=[callback],
             verbose=0,
         ),
     )
@@ -202,7 +205,7 @@ def _tuner(
 
 def _proposer(tune: TuneSettings, resumed: Sequence[Finished]) -> OptunaSearch:
     return OptunaSearch(
-        space.distributions(),
+        {name: _distribution(values) for name, values in space.SPACE.items()},
         metric=METRIC,
         mode="max",
         # Another seed after a resume: the same one would propose the finished trials again.
@@ -210,6 +213,12 @@ def _proposer(tune: TuneSettings, resumed: Sequence[Finished]) -> OptunaSearch:
         points_to_evaluate=[trial.params for trial in resumed] or None,
         evaluated_rewards=[trial.average_precision for trial in resumed] or None,
     )
+
+
+def _distribution(values: Range) -> BaseDistribution:
+    if isinstance(values.low, int) and isinstance(values.high, int):
+        return IntDistribution(values.low, values.high, log=values.log, step=values.step)
+    return FloatDistribution(values.low, values.high, log=values.log)
 
 
 def _winning(best: Finished) -> dict[str, int | float]:

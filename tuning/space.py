@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-
 from fraud.settings import TrainSettings
 
 Params = Mapping[str, int | float]
@@ -15,18 +13,15 @@ Params = Mapping[str, int | float]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A closed range of a setting of ``TrainSettings``; ``log`` spreads the draws evenly over orders."""
+    """A closed range of a setting of ``TrainSettings``, of integers where both ends are.
+
+    ``log`` spreads the draws evenly over orders of magnitude.
+    """
 
     low: int | float
     high: int | float
     log: bool = False
-    step: int | None = None
-
-    def distribution(self) -> BaseDistribution:
-        """Return the range as Optuna's: of integers where both ends are."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
-        return FloatDistribution(float(self.low), float(self.high), log=self.log)
+    step: int = 1
 
 
 SPACE: Final[Mapping[str, Range]] = {
@@ -40,11 +35,6 @@ SPACE: Final[Mapping[str, Range]] = {
 }
 
 MAX_ROUNDS: Final = int(SPACE["rounds"].high)
-
-
-def distributions() -> dict[str, BaseDistribution]:
-    """Return the space as Optuna reads it."""
-    return {name: values.distribution() for name, values in SPACE.items()}
 
 
 def apply(train: TrainSettings, params: Params) -> TrainSettings:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 from ray import tune
-from ray.data import Dataset
 
 from fraud.model.booster import booster_params, predict
 from fraud.model.metrics import average_precision
 from fraud.settings import TrainSettings
 from tuning.space import Params, apply
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 METRIC: Final = "average_precision"
 """The best mean over the folds so far, so that it never falls."""
@@ -123,7 +125,7 @@ def _matrix(fold: FoldData, params: dict[str, Any]) -> xgb.QuantileDMatrix:
 
 def _grow_distributed(settings: TrainSettings, work: Work) -> Iterator[tuple[int, list[xgb.Booster]]]:
     # Only here: it brings Ray Train, which a trial in its own process does not need.
-    from fraud.jobs import engine  # noqa: PLC0415
+    from fraud.jobs import engine
 
     datasets = [fold.train for fold in work.folds if fold.train is not None]
     settings = settings.model_copy(update={"workers": work.workers})

@@ -171,7 +171,7 @@ def load(folder: Path, *, digest: str | None = None) -> Bundle:
         reference = {
             name: Histogram.from_json(raw) for name, raw in json.loads(contents["reference.json"]).items()
         }
-        metadata = json.loads(contents["metadata.json"])
+        metadata = dict(json.loads(contents["metadata.json"]))
         curve = json.loads(contents["calibration.json"])
         golden = json.loads(contents["golden.json"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,0 +1,165 @@
+"""Runs: what was tried with which data and what came of it, kept in MLflow.
+
+Only the driver writes runs: an embedded SQLite store takes one writer at a time. Nothing global of MLflow is
+set here; every call goes through a client that names its store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from fraud.errors import ConfigError
+
+SQLITE: Final = "sqlite:///"
+_PARENT: Final = "mlflow.parentRunId"
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """Return a client of a store, creating an SQLite file's folder where it is missing.
+
+    Raises:
+        ConfigError: The URI names no store that can be used, or an SQLite file by a relative path.
+    """
+    where = f"mlflow.tracking_uri = {tracking_uri}"
+    file = sqlite_file(tracking_uri)
+    if file is not None:
+        if not file.is_absolute():
+            raise ConfigError(where, "the path must be absolute: sqlite:////folder/mlflow.db")
+        file.parent.mkdir(parents=True, exist_ok=True)
+    elif not tracking_uri.startswith(("http://", "https://", "postgresql")):
+        raise ConfigError(where, "write sqlite:////folder/mlflow.db, or the address of an MLflow server")
+    try:
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    except MlflowException as error:
+        raise ConfigError(where, f"the store cannot be used: {first_line(error)}") from error
+
+
+def sqlite_file(tracking_uri: str) -> Path | None:
+    """Return the file of an embedded store, None for a server's address."""
+    return Path(tracking_uri.removeprefix(SQLITE)) if tracking_uri.startswith(SQLITE) else None
+
+
+class Run:
+    """One run that is being written."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client = client
+        self.id = run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Note what the run was asked to do; a parameter cannot change afterwards."""
+        params = [Param(name, str(value)) for name, value in values.items()]
+        self._client.log_batch(self.id, params=params)
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Note figures that came out, at a step of the run."""
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        self._client.log_batch(self.id, metrics=metrics)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Label the run, for searching."""
+        self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in values.items()])
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file among the run's artifacts, under its own name."""
+        self._client.log_artifact(self.id, str(path), folder)
+
+    def table(self, columns: Mapping[str, list[Any]], name: str) -> None:
+        """Keep a table of equally long columns among the run's artifacts; ``name`` ends in ``.json``."""
+        self._client.log_table(self.id, dict(columns), name)
+
+    def document(self, value: Mapping[str, Any], name: str) -> None:
+        """Keep a value among the run's artifacts; ``name`` ends in ``.json`` or ``.yaml``."""
+        self._client.log_dict(self.id, dict(value), name)
+
+
+class Tracking:
+    """The runs of one experiment.
+
+    Attributes:
+        tracking_uri: ``sqlite:////absolute/file.db``, or the address of an MLflow server.
+        artifact_uri: Where the experiment's artifacts go, decided when it is created.
+        experiment: Its name.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_uri: str, experiment: str) -> None:
+        self.tracking_uri = tracking_uri
+        self.artifact_uri = artifact_uri
+        self.experiment = experiment
+
+    @contextmanager
+    def run(
+        self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> Iterator[Run]:
+        """Open a run; it ends as finished, or as failed when the block raises.
+
+        Args:
+            name: What the dashboard shows.
+            parent: Id of the run this one is a part of.
+            tags: Labels for searching.
+
+        Raises:
+            ConfigError: The store cannot be used.
+        """
+        client = connect(self.tracking_uri)
+        family = {} if parent is None else {_PARENT: parent}
+        created = client.create_run(
+            self._experiment_id(client), tags={**(tags or {}), **family}, run_name=name
+        )
+        run = Run(client, created.info.run_id)
+        try:
+            yield run
+        except BaseException:
+            client.set_terminated(run.id, status="FAILED")
+            raise
+        client.set_terminated(run.id, status="FINISHED")
+
+    def children(self, parent: str) -> list[dict[str, Any]]:
+        """Return id, name, status, params, metrics and tags of the runs under a run, oldest first."""
+        client = connect(self.tracking_uri)
+        found = client.search_runs(
+            [self._experiment_id(client)],
+            f"tags.`{_PARENT}` = '{parent}'",
+            order_by=["attributes.start_time ASC"],
+            max_results=50_000,
+        )
+        return [
+            {
+                "run_id": run.info.run_id,
+                "name": run.info.run_name,
+                "status": run.info.status,
+                "params": dict(run.data.params),
+                "metrics": dict(run.data.metrics),
+                "tags": dict(run.data.tags),
+            }
+            for run in found
+        ]
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        try:
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None:
+                return str(
+                    client.create_experiment(self.experiment, artifact_location=self.artifact_uri or None)
+                )
+        except MlflowException as error:
+            raise ConfigError(f"mlflow.tracking_uri = {self.tracking_uri}", first_line(error)) from error
+        if found.lifecycle_stage != "active":
+            raise ConfigError(
+                "mlflow.experiment", f"{self.experiment} was deleted: restore it, or name another"
+            )
+        return str(found.experiment_id)
+
+
+def first_line(error: MlflowException) -> str:
+    """Return what went wrong without the trace MLflow appends."""
+    return str(error).partition("\n")[0]
