@@ -38,13 +38,14 @@ def switch_on(*, create: bool) -> str | None:
         return None
     token = _found()
     if token is None and create:
-        token = _created(_default_file())
+        token = _created(default_file())
     if token is not None:
         os.environ[MODE] = "token"
     return token
 
 
-def _default_file() -> Path:
+def default_file() -> Path:
+    """Where Ray looks for the token last."""
     return Path.home() / ".ray" / "auth_token"
 
 
@@ -52,9 +53,9 @@ def _found() -> str | None:
     if given := os.environ.get(TOKEN):
         return given
     named = os.environ.get(TOKEN_FILE)
-    if not named and not _default_file().exists():
+    if not named and not default_file().exists():
         return None
-    return _read(Path(named) if named else _default_file())
+    return _read(Path(named) if named else default_file())
 
 
 def _read(file: Path) -> str:

@@ -48,7 +48,7 @@ class RaySettings(Section):
 
     address: str = Field(
         default="",
-        description="HOST:PORT of the head; for submit http://HOST:8265. Empty: RAY_ADDRESS, else a local Ray.",
+        description="HOST:PORT of the head, or http://HOST:8265 to submit to. Empty: a local Ray.",
     )
     num_cpus: int = Field(default=0, ge=0, le=4096, description="Of a local Ray. 0: all of this machine.")
     object_store_memory_bytes: int = Field(

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -28,13 +27,21 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _EXCLUDES = [".git", ".venv", "**/__pycache__", "fraud-work", "demo-work", ".mypy_cache", ".ruff_cache"]
+_GROUPS = {"mapping", "state"}
+"""Commands of two words."""
+
 _FINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 logger = logging.getLogger(__name__)
 
 
 def run(
-    command: Sequence[str], *, address: str, working_dir: Path | None, now: datetime, follow: Callable[[str], None]
+    command: Sequence[str],
+    *,
+    address: str,
+    working_dir: Path | None,
+    now: datetime,
+    follow: Callable[[str], None],
 ) -> dict[str, Any]:
     """Run ``fraud COMMAND...`` on a cluster and wait for it.
 
@@ -53,14 +60,14 @@ def run(
         ClusterError: The cluster cannot be reached, refuses the token, or the job failed.
     """
     arguments, variables = absolute(command)
-    name = " ".join(word for word in arguments[:2] if word.isalpha() and word.islower())
+    name = " ".join(arguments[: 2 if arguments[0] in _GROUPS else 1])
     client = _client(address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS)
     environment: dict[str, Any] = {"env_vars": dict(variables)}
     if working_dir is not None:
         environment |= {"working_dir": str(working_dir.resolve()), "excludes": _EXCLUDES}
     job = client.submit_job(
         entrypoint=shlex.join(["python", "-m", "cluster", *arguments]),
-        submission_id=f"fraud-{name.replace(' ', '-')}-{now:%Y%m%dT%H%M%S%f}Z",
+        submission_id=f"fraud-{name.replace(' ', '-')}-{now:%Y%m%dT%H%M%S%fZ}",
         metadata={"name": f"fraud {name}", "job_name": f"fraud {name}"},
         runtime_env=environment,
     )
@@ -110,7 +117,9 @@ def _variables(settings: Settings) -> dict[str, str]:
 def _client(address: str) -> JobSubmissionClient:
     url = urlsplit(address)
     if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ConfigError("ray.address", f"submit needs the dashboard's address, such as {DEFAULT_ADDRESS}, not {address}")
+        raise ConfigError(
+            "ray.address", f"submit needs the dashboard's address, such as {DEFAULT_ADDRESS}, not {address}"
+        )
     prepare(local=False)
     # The client would rather take RAY_ADDRESS than what it is given; this variable comes before both.
     os.environ["RAY_API_SERVER_ADDRESS"] = address
@@ -128,7 +137,7 @@ def _client(address: str) -> JobSubmissionClient:
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
-            f"no Ray dashboard answers at {address}: start Ray there, or correct ray.address (or {ADDRESS_VARIABLE})"
+            f"no Ray dashboard answers at {address}: start Ray there, or correct ray.address"
         ) from error
 
 
@@ -148,7 +157,9 @@ def _follow(client: JobSubmissionClient, job: str, follow: Callable[[str], None]
     try:
         asyncio.run(tail())
     except (OSError, RuntimeError) as error:
-        raise ClusterError(f"lost sight of the job {job}, which may still run: look into the dashboard") from error
+        raise ClusterError(
+            f"lost sight of the job {job}, which may still run: look into the dashboard"
+        ) from error
 
 
 def _result(client: JobSubmissionClient, job: str) -> dict[str, Any]:
@@ -158,7 +169,9 @@ def _result(client: JobSubmissionClient, job: str) -> dict[str, Any]:
         details = client.get_job_info(job)
     if details.status != "SUCCEEDED":
         raise ClusterError(f"the job {job} {str(details.status).lower()}: its log says why")
-    objects = [found for line in client.get_job_logs(job).splitlines() if (found := _json_object(line)) is not None]
+    objects = [
+        found for line in client.get_job_logs(job).splitlines() if (found := _json_object(line)) is not None
+    ]
     return objects[-1] if objects else {"job": job}
 
 

@@ -92,7 +92,9 @@ def score_request(
     refuse_card_numbers(values)
     return ScoreRequest(
         transaction_id=fields.identifier(fields.required(values, "transaction_id"), "transaction_id"),
-        event_time_us=fields.time_us(fields.required(values, "event_time"), "event_time", latest_us=latest_us),
+        event_time_us=fields.time_us(
+            fields.required(values, "event_time"), "event_time", latest_us=latest_us
+        ),
         kind=_kind(values.get("kind")),
         amount_minor=fields.integer(
             fields.required(values, "amount_minor"), "amount_minor", largest=MAX_AMOUNT_MINOR
@@ -100,7 +102,9 @@ def score_request(
         currency=fields.choice(
             fields.required(values, "currency"), "currency", EXPONENTS, "an ISO-4217 code such as EUR"
         ),
-        entities={name: fields.identifier(values[name], name) for name in entities if values.get(name) is not None},
+        entities={
+            name: fields.identifier(values[name], name) for name in entities if values.get(name) is not None
+        },
         attributes=_attributes(values.get("attributes"), feature_set),
     )
 
@@ -149,5 +153,7 @@ def _attribute(name: str, value: Any, feature_set: FeatureSet) -> float | str:
     if name in feature_set.numbers:
         return fields.number(value, f"attributes.{name}")
     if name in feature_set.categories or isinstance(value, str):
-        return fields.text(value, "attributes" if name not in feature_set.categories else f"attributes.{name}")
+        return fields.text(
+            value, "attributes" if name not in feature_set.categories else f"attributes.{name}"
+        )
     return fields.number(value, "attributes")

@@ -10,6 +10,9 @@ from typing import Any, Final
 from serve_app.errors import InvalidFieldError, MissingFieldError, UnknownFieldError
 
 MAX_ID_LENGTH: Final = 128
+MAX_ID_BYTES: Final = 384
+"""In UTF-8: an id and the name of its column together must fit a key of the state, 511 bytes."""
+
 MAX_TEXT_LENGTH: Final = 256
 TIME_PATTERN: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -40,8 +43,11 @@ def required(values: Mapping[str, Any], name: str) -> Any:
 
 
 def identifier(value: object, name: str) -> str:
-    """Return an id: 1 to 128 printable characters."""
-    return _text(value, name, shortest=1, longest=MAX_ID_LENGTH)
+    """Return an id: 1 to 128 printable characters, at most 384 bytes."""
+    found = _text(value, name, shortest=1, longest=MAX_ID_LENGTH)
+    if len(found.encode()) > MAX_ID_BYTES:
+        raise InvalidFieldError(f"{name} is longer than {MAX_ID_BYTES} bytes in UTF-8", name)
+    return found
 
 
 def text(value: object, name: str) -> str:

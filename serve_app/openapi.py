@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from fraud.schema import SCORED_KINDS
 from serve_app.canonical import MAX_AMOUNT_MINOR
@@ -31,7 +32,7 @@ LABEL: Final = {
     "label_time": "2026-02-07T09:30:00Z",
     "source": "chargeback",
 }
-_ANSWER: Final = {
+_ANSWER: Final[JsonDict] = {
     "transaction_id": "tx-1047",
     "score": 0.914,
     "probability": 0.62,

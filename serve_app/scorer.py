@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -16,11 +17,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from fraud.errors import ConflictError
 from fraud.features.online import OnlineTransaction
 from fraud.model.reasons import reasons
 from fraud.money import Rates, UnknownRate, to_base_minor
 from fraud.storage.journal import Journal, JournalError
-from fraud.storage.state import Answer, ConflictError
+from fraud.storage.state import Answer
 from serve_app import canonical, fields
 from serve_app.canonical import LabelRequest, ScoreRequest
 from serve_app.errors import DifferentBodyError, NoRateError, NotReadyError
@@ -33,11 +35,14 @@ Decide = Callable[[NDArray[np.float64]], bytes]
 class State(Protocol):
     """What the scorer needs of ``fraud.storage.state.OnlineState``."""
 
-    def score(self, tx: OnlineTransaction, digest: bytes, decide: Decide) -> Answer:
-        """Record the transaction and store what ``decide`` makes of its features, or return what is stored."""
+    def score(self, transaction: OnlineTransaction, digest: bytes, decide: Decide) -> Answer:
+        """Record it and store what ``decide`` makes of its features, or return what is stored."""
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
         """Record a label; False where the transaction is not known."""
+
+    def known_as_of(self) -> datetime:
+        """Up to when the lake's facts were brought in."""
 
 
 class _Stored(msgspec.Struct):
@@ -109,6 +114,15 @@ class Scorer:
         """Score a row of missing values; raises what scoring would."""
         bundle = self.served.bundle
         bundle.scores(np.full((1, len(bundle.feature_set.names)), np.nan, np.float32))
+
+    def readiness(self) -> dict[str, Any]:
+        """What a load balancer or a person asks first: it is answered, so model and state are there."""
+        return {
+            "status": "ready",
+            "model": _model(self.served),
+            "features_version": self.served.bundle.feature_set.version,
+            "state_as_of": self._state.known_as_of().isoformat(),
+        }
 
     def models(self) -> dict[str, Any]:
         """The model that serves, in public terms."""

@@ -109,7 +109,9 @@ class Watcher:
         here, there = self.served.bundle.feature_set.version, served.bundle.feature_set.version
         if here != there:
             problem = f"it reads features {there}, the state here holds {here}"
-            raise BundleError(str(served.bundle.path), f"{problem}; build the state and start the service again")
+            raise BundleError(
+                str(served.bundle.path), f"{problem}; build the state and start the service again"
+            )
         return served
 
 

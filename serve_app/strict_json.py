@@ -12,7 +12,9 @@ from serve_app.errors import CardNumberError, InvalidJsonError
 
 _RUN: Final = re.compile(r"(?<![0-9A-Za-z])[0-9]{13,19}(?![0-9A-Za-z])")
 _GROUPS: Final = re.compile(
-    r"(?<![0-9A-Za-z-])[0-9]{4}(?:([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|([ -])[0-9]{6}\2[0-9]{5})(?![0-9A-Za-z-])"
+    r"(?<![0-9A-Za-z-])[0-9]{4}"
+    r"(?:([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}|([ -])[0-9]{6}\2[0-9]{5})"
+    r"(?![0-9A-Za-z-])"
 )
 """As printed on cards, 4-4-4-4 or 4-6-5; a UUID has longer and lettered neighbours."""
 
@@ -69,7 +71,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 def _holds_card_number(value: object) -> bool:
     if isinstance(value, int | float):
-        return _LARGE <= value < _TOO_LARGE and "2" <= str(int(value))[0] <= "6" and _passes_luhn(str(int(value)))
+        return (
+            _LARGE <= value < _TOO_LARGE
+            and "2" <= str(int(value))[0] <= "6"
+            and _passes_luhn(str(int(value)))
+        )
     if not isinstance(value, str) or len(value) < 13:
         return False
     runs = [match.group() for pattern in (_RUN, _GROUPS) for match in pattern.finditer(value)]

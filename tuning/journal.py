@@ -35,7 +35,8 @@ def file_for(storage: Path, identity: Mapping[str, Any]) -> Path:
 def append(journal: Path, trial: Finished) -> None:
     """Add a trial; it is on disk when this returns."""
     with journal.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(trial)) + "\n")
+        # The newline comes first, so that a line cut short by a kill does not take this one with it.
+        file.write("\n" + json.dumps(asdict(trial)))
         file.flush()
         os.fsync(file.fileno())
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import optuna
 import ray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from ray import tune as ray_tune
@@ -158,7 +161,9 @@ def _search(work: Work, tune: TuneSettings, file: Path, resumed: Sequence[Finish
     name = f"search-{uuid4().hex[:8]}"
     callback = Progress(file, trials=tune.trials, finished=len(resumed))
     try:
-        results = _tuner(work, tune, callback, resumed, name=name).fit()
+        # Tune prints a banner whatever its verbosity; stdout belongs to the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            results = _tuner(work, tune, callback, resumed, name=name).fit()
     finally:
         shutil.rmtree(work.storage / name, ignore_errors=True)
     if not resumed and results.num_errors == len(results):
@@ -176,7 +181,8 @@ def _raise_first(errors: Sequence[Exception]) -> None:
 def _tuner(
     work: Work, tune: TuneSettings, callback: Progress, resumed: Sequence[Finished], *, name: str
 ) -> ray_tune.Tuner:
-    resources = {"cpu": 1 if work.workers == 1 else 0}
+    # A distributed trial only waits for its workers, which are no part of its own request; Tune refuses 0.
+    resources = {"cpu": 1 if work.workers == 1 else 0.01}
     trainable = ray_tune.with_resources(ray_tune.with_parameters(run_trial, work=work), resources)
     return ray_tune.Tuner(
         trainable,
@@ -204,6 +210,7 @@ def _tuner(
 
 
 def _proposer(tune: TuneSettings, resumed: Sequence[Finished]) -> OptunaSearch:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return OptunaSearch(
         {name: _distribution(values) for name, values in space.SPACE.items()},
         metric=METRIC,

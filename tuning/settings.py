@@ -28,7 +28,7 @@ class TuneSettings(Section):
     report_rounds: int = Field(
         default=10, ge=1, le=10_000, description="Boosting rounds between two reports."
     )
-    grace_rounds: int = Field(default=30, ge=1, le=100_000, description="No trial is stopped before.")
+    grace_rounds: int = Field(default=50, ge=1, le=100_000, description="No trial is stopped before.")
     reduction_factor: int = Field(
         default=3, ge=2, le=10, description="One trial of so many goes on at a rung."
     )

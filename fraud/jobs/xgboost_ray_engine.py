@@ -23,7 +23,6 @@ from xgboost_ray.callback import DistributedCallback
 from xgboost_ray.matrix import RayDMatrix
 from xgboost_ray.session import get_actor_rank
 
-from fraud.errors import ClusterError
 from fraud.jobs.matrix import BATCH_ROWS, quantile_matrix
 from fraud.jobs.shards import Shards
 from fraud.model.booster import booster_params
@@ -42,15 +41,15 @@ def train(datasets: Sequence[Shards], names: Sequence[str], settings: TrainSetti
     Args:
         datasets: The shards of each dataset, one per worker.
         names: Feature columns in model order.
-        settings: Parameters, rounds, workers and their resources; the library takes whole CPUs only.
-
-    Raises:
-        ClusterError: The cluster has fewer CPUs than the actors need, so that they could never start.
+        settings: Parameters, rounds, workers and their resources.
     """
-    cpus = max(1, math.ceil(settings.cpus_per_worker), settings.threads_per_worker)
-    _check_cpus(settings.workers, cpus)
     adapt()
-    return [_train(_ShardMatrix(shards, names, settings), settings, cpus) for shards in datasets]
+    return [_train(_ShardMatrix(shards, names, settings), settings) for shards in datasets]
+
+
+def cpus_per_actor(settings: TrainSettings) -> int:
+    """Return the CPUs an actor asks for: the library takes whole ones only, and no fewer than threads."""
+    return max(1, math.ceil(settings.cpus_per_worker), settings.threads_per_worker)
 
 
 def adapt() -> None:
@@ -103,10 +102,10 @@ class _Adapt(DistributedCallback):  # type: ignore[misc]
         adapt()
 
 
-def _train(examples: _ShardMatrix, settings: TrainSettings, cpus: int) -> xgb.Booster:
+def _train(examples: _ShardMatrix, settings: TrainSettings) -> xgb.Booster:
     ray_params = library.RayParams(
         num_actors=settings.workers,
-        cpus_per_actor=cpus,
+        cpus_per_actor=cpus_per_actor(settings),
         gpus_per_actor=0,
         max_actor_restarts=MAX_RESTARTS,
         checkpoint_frequency=CHECKPOINT_ROUNDS,
@@ -118,15 +117,6 @@ def _train(examples: _ShardMatrix, settings: TrainSettings, cpus: int) -> xgb.Bo
         warnings.filterwarnings("ignore", message="`num_actors` in `ray_params` is smaller than 2")
         return library.train(
             booster_params(settings), examples, num_boost_round=settings.rounds, ray_params=ray_params
-        )
-
-
-def _check_cpus(workers: int, cpus: int) -> None:
-    held = ray.cluster_resources().get("CPU", 0.0)
-    if workers * cpus > held:
-        raise ClusterError(
-            f"xgboost_ray needs {workers} x {cpus} CPUs and the cluster has {held:g}: "
-            "lower train.workers, or use the engine ray_train, which takes fractions"
         )
 
 

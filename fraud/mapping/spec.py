@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fraud.errors import DeclarationError
+from fraud.mapping.times import compile_format
 from fraud.mapping.yaml_file import close_match, read
 from fraud.money import EXPONENTS
-from fraud.schema import CORE_COLUMNS, KINDS, PARTITION
+from fraud.schema import CORE_COLUMNS, PARTITION
 
 FORMAT_VERSION: Final = 1
-
-EPOCH_DIGITS: Final = {"epoch_s": 0, "epoch_ms": 3, "epoch_us": 6}
-"""Time formats that count from 1970-01-01 UTC, with the decimal digits of their unit."""
 
 _RESERVED: Final = frozenset(
     {*CORE_COLUMNS, PARTITION, "ingest_id", "label_time", "source", "is_fraud", "fraud_type"}
@@ -63,10 +61,21 @@ def _column_name(name: str) -> str:
     return name
 
 
+def _time_format(text: str) -> str:
+    compile_format(text)
+    return text
+
+
+def _value_text(value: object) -> object:
+    # YAML reads `true` and `no` as booleans; a source's text is what is meant.
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 ColumnName = Annotated[str, AfterValidator(_column_name)]
 Currency = Annotated[str, AfterValidator(_currency)]
+TimeFormat = Annotated[str, AfterValidator(_time_format)]
+Value = Annotated[str, BeforeValidator(_value_text)]
 Kind = Literal["purchase", "verification", "refund", "reversal"]
-assert set(KINDS) == set(Kind.__args__)  # type: ignore[attr-defined]  # noqa: S101
 
 
 class FileFormat(_Section):
@@ -87,13 +96,14 @@ class FileFormat(_Section):
 
 
 class Times(_Section):
-    """How times are written.
+    """How times are written: ``iso8601``, ``epoch_s|ms|us``, or a pattern such as ``%d.%m.%Y %H:%M``.
 
+    The formats are tried in their order.
     ``clock_change``: a local hour that a clock change repeats or skips is refused (``reject``) or read with
     the offset in force before the change (``first``).
     """
 
-    formats: tuple[str, ...] = Field(default=("iso8601",), min_length=1)
+    formats: tuple[TimeFormat, ...] = Field(default=("iso8601",), min_length=1)
     zone: Annotated[str, AfterValidator(_zone)] | None = Field(
         default=None, description="Of times without one."
     )
@@ -130,7 +140,7 @@ class Kinds(_Section):
     """Which source value is which kind of transaction; ``otherwise`` is the kind of all other values."""
 
     column: str
-    values: dict[str, Kind]
+    values: dict[Value, Kind]
     otherwise: Kind | None = None
 
 
@@ -138,7 +148,7 @@ class Status(_Section):
     """Which source value is which outcome, and when the outcome was known."""
 
     column: str
-    values: dict[str, Literal["approved", "declined", "reversed"]]
+    values: dict[Value, Literal["approved", "declined", "reversed"]]
     time_column: str | None = None
 
 
@@ -157,7 +167,7 @@ class Labels(_Section):
     """
 
     column: str | None = Field(default=None, description="None, in a file of labels: every row is a fraud.")
-    fraud_values: tuple[str, ...] = ("1", "true")
+    fraud_values: tuple[Value, ...] = ("1", "true")
     time_column: str | None = None
     delay_d: float | None = Field(
         default=None, ge=0, le=3650, description="Days from event to label, assumed."

@@ -21,7 +21,7 @@ class BundleModel:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
 
-    def predict(self, data: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+    def predict(self, data: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return ``score`` and ``probability`` of each row of a frame with one column per feature."""
         matrix = data[list(self._bundle.feature_set.names)].to_numpy(np.float32)
         scores = self._bundle.scores(np.ascontiguousarray(matrix))

@@ -26,7 +26,7 @@ _TERMINAL_INDEX: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Customers:
-    """Consecutive customers: the first one's id, then one row each of x, y, mean amount, transactions a day."""
+    """Consecutive customers: the first id, and rows of x, y, mean amount, mean transactions a day."""
 
     first: int
     profile: NDArray[np.float64]
@@ -42,7 +42,7 @@ class Customers:
 
 @dataclass(frozen=True, slots=True)
 class Terminals:
-    """Terminals by ascending x, so that those near a customer are one short range; three arrays of shape (n,)."""
+    """Terminals by ascending x, so that those near a customer are one short range; arrays of shape (n,)."""
 
     id: NDArray[np.int32]
     x: NDArray[np.float64]
@@ -57,7 +57,7 @@ class Terminals:
 
 
 def customers(count: int, seed: int) -> Customers:
-    """Draw the customers' places and habits: x, y in U(0, 100), mean amount U(5, 100), a day's mean U(0, 4)."""
+    """Draw places and habits: x, y in U(0, 100), mean amount U(5, 100), mean transactions a day U(0, 4)."""
     rng = numpy_stream(Purpose.CUSTOMERS, _CUSTOMER_INDEX, seed)
     return Customers(0, rng.uniform(_CUSTOMER_LOW, _CUSTOMER_HIGH, size=(count, len(_CUSTOMER_LOW))))
 

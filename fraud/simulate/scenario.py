@@ -52,7 +52,7 @@ class Labels:
     (n,); ``newly`` counts the rows each scenario was the first to make fraudulent.
     """
 
-    cents: NDArray[np.int32]
+    cents: NDArray[np.int64]
     scenario: NDArray[np.int8]
     newly: tuple[int, int, int]
 
@@ -118,5 +118,6 @@ def label(rows: Rows, terminals: NDArray[np.bool_], thefts: Stolen) -> Labels:
     scenario = np.select([is_stolen, at_compromised, large], [3, 2, 1], 0).astype(np.int8)
     newly = (large, at_compromised & ~large, is_stolen & ~at_compromised & ~large)
     first, second, third = (int(np.count_nonzero(rows_of)) for rows_of in newly)
-    # A transaction drawn on two days is multiplied twice.
-    return Labels((rows.cents * STOLEN_FACTOR**times).astype(np.int32), scenario, (first, second, third))
+    # A transaction drawn on several days is multiplied each time: up to 5^14 where there are three customers.
+    cents = rows.cents * STOLEN_FACTOR**times
+    return Labels(cents, scenario, (first, second, third))

@@ -34,7 +34,7 @@ def numpy_stream(purpose: Purpose, index: int, seed: int) -> np.random.RandomSta
 
 
 def python_stream(purpose: Purpose, index: int, seed: int) -> random.Random:
-    """Python's generator for one purpose and entity; a stream of its own even where NumPy's has the same index."""
+    """Python's generator for one purpose and entity; never the stream ``numpy_stream`` gives."""
     return random.Random(_python_key(purpose, index, seed))  # noqa: S311  made-up data, nothing secret
 
 

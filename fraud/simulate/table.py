@@ -57,7 +57,7 @@ def table(rows: Rows, labels: Labels, first_id: int) -> pa.Table:
 
 
 def canonical(rows: Rows, labels: Labels) -> tuple[NDArray[np.integer[Any]], ...]:
-    """Return what the rows mean, as integer columns of shape (n,); numbers of rows of one second are arbitrary."""
+    """Return what a checksum covers: all columns but the ids, which same-second rows might share out anew."""
     return rows.second, rows.customer, rows.terminal, labels.cents, labels.is_fraud(), labels.scenario
 
 

@@ -203,7 +203,7 @@ class Registry:
 
         Args:
             reference: As for ``resolve``.
-            cache: Folder of copies by digest; a copy there is verified and used again, a damaged one replaced.
+            cache: Folder of copies by digest: verified and used again, a damaged one is replaced.
 
         Raises:
             ModelNotFoundError: Nothing answers to the reference.

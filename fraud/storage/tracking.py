@@ -15,6 +15,7 @@ from typing import Any, Final
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from fraud.errors import ConfigError
 
@@ -38,7 +39,7 @@ def connect(tracking_uri: str) -> MlflowClient:
         raise ConfigError(where, "write sqlite:////folder/mlflow.db, or the address of an MLflow server")
     try:
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise ConfigError(where, f"the store cannot be used: {first_line(error)}") from error
 
 
@@ -75,7 +76,8 @@ class Run:
 
     def table(self, columns: Mapping[str, list[Any]], name: str) -> None:
         """Keep a table of equally long columns among the run's artifacts; ``name`` ends in ``.json``."""
-        self._client.log_table(self.id, dict(columns), name)
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        self._client.log_dict(self.id, {"columns": list(columns), "data": rows}, name)
 
     def document(self, value: Mapping[str, Any], name: str) -> None:
         """Keep a value among the run's artifacts; ``name`` ends in ``.json`` or ``.yaml``."""
@@ -160,6 +162,6 @@ class Tracking:
         return str(found.experiment_id)
 
 
-def first_line(error: MlflowException) -> str:
-    """Return what went wrong without the trace MLflow appends."""
+def first_line(error: Exception) -> str:
+    """Return what went wrong without the statement or trace that follows."""
     return str(error).partition("\n")[0]

@@ -1,0 +1,63 @@
+# Everything a developer or a machine runs. `make help` lists it.
+
+PYTHON ?= python3
+ROWS ?=
+STAMP := .venv/.installed
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install check fmt test test-fast demo serve drills lock clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## */\1|/' | sed 's/%/NAME/' | \
+		awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## Make the virtual environment in .venv, from the locked versions
+
+$(STAMP): requirements/lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) lacks the venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+check: $(STAMP)  ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(STAMP)  ## Format, and correct what lint can correct
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+test: $(STAMP)  ## All tests but benchmarks and drills
+	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills
+
+test-fast: $(STAMP)  ## The tests that start no Ray
+	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills -m "not ray"
+
+demo: $(STAMP)  ## The whole story on this machine, small, in demo-work/
+	$(BIN)/fraud demo
+
+serve: $(STAMP)  ## Serve the demo's champion over HTTP
+	$(BIN)/fraud serve --work demo-work
+
+bench-%: $(STAMP)  ## A benchmark of tests/bench, with ROWS=... where it takes rows
+	@test -f tests/bench/$*.py || \
+		{ echo "there is no benchmark $*: there are $$(ls tests/bench 2>/dev/null | sed -n 's/\.py$$//p' | xargs)" >&2; exit 1; }
+	$(BIN)/python tests/bench/$*.py $(if $(ROWS),--rows $(ROWS))
+
+drills: $(STAMP)  ## Kill things on purpose and see that nothing is lost
+	@if ls tests/drills/test_*.py >/dev/null 2>&1; then $(BIN)/pytest -q tests/drills; else echo "there are no drills yet"; fi
+
+lock: $(STAMP)  ## Resolve requirements/lock.txt anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header pyproject.toml \
+		-o requirements/lock.txt
+
+clean:  ## Remove the environment, caches and work directories
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info fraud-work demo-work
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    list[Path],
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        default_factory=list,
+        help="Settings that differ; repeatable, the last wins.",
+        show_default=False,
+    ),
+]
+LakeUri = Annotated[
+    str,
+    typer.Option(
+        "--lake", metavar="URI", default_factory=str, help="Where the tables are.", show_default=False
+    ),
+]
+WorkDir = Annotated[
+    str,
+    typer.Option(
+        "--work", metavar="DIR", default_factory=str, help="The work directory.", show_default=False
+    ),
+]
+Features = Annotated[str | None, typer.Option("--features", metavar="NAME-OR-FILE", help="The feature set.")]
+Engine = Annotated[str | None, typer.Option("--engine", metavar="ENGINE", help="ray_train or xgboost_ray.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Training workers.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="REFERENCE", help="An alias, a version or models:/NAME/VERSION.")
+]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE")]

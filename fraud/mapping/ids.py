@@ -1,0 +1,73 @@
+"""Ids as text tokens, their tie numbers, and the search for card numbers among them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from fraud.mapping.text import Bools, bools, text
+
+_SHORTEST_PAN: Final = 13
+_DIGIT_RUN: Final = re.compile(r"\d(?:[ -]?\d){12,}")
+_ISSUER: Final = re.compile(
+    r"4|5[0-8]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|30[0-5]|3[689]|35(?:2[89]|[3-8])|6(?:011|2|3|4[4-9]|5|7)"
+)
+"""First digits that card schemes issue (Source: ISO/IEC 7812 ranges of Visa, Maestro, Mastercard, American
+Express, Diners, JCB, Discover and UnionPay)."""
+
+ID_FAULT: Final = r"[\x00-\x1f\x7f]|^-?[0-9.]+e\+?[0-9]+$|^-?[0-9]+\.[0-9]*$|^-?inf$"
+"""Control characters, and numbers that are fractions or have lost digits."""
+
+
+def tie(ids: pa.Array) -> NDArray[np.int64]:
+    """Return the signed xxh3_64 of each id, shape ``(n,)``."""
+    return np.array([xxh3_64_intdigest(each) for each in ids.to_pylist()], dtype=np.uint64).view(np.int64)
+
+
+def read_ids(column: pa.ChunkedArray | pa.Array, nulls: tuple[str, ...]) -> tuple[pa.Array, Bools]:
+    """Read a column of ids as text.
+
+    Returns:
+        The ids, null where missing, and which of them cannot be an id, shape ``(n,)``.
+    """
+    ids = text(column, nulls)
+    if pa.types.is_integer(column.type):
+        return ids, np.zeros(len(ids), dtype=bool)
+    fault = ID_FAULT if pa.types.is_floating(column.type) else ID_FAULT.split("|", maxsplit=1)[0]
+    return ids, bools(pc.match_substring_regex(ids, fault))
+
+
+def card_numbers(values: pa.Array) -> Bools:
+    """Tell which texts hold a card number: 13 to 19 digits of an issuer's range with a right check digit.
+
+    Digits count as one run where single spaces or dashes stand between them.
+    """
+    found = np.zeros(len(values), dtype=bool)
+    if (pc.max(pc.binary_length(values)).as_py() or 0) < _SHORTEST_PAN:
+        return found
+    suspects = np.flatnonzero(bools(pc.match_substring_regex(values, _DIGIT_RUN.pattern)))
+    texts = values.take(pa.array(suspects)).to_pylist()
+    found[suspects] = [_holds_card_number(each) for each in texts]
+    return found
+
+
+def masked(value: str) -> str:
+    """Return the text with every run of 13 and more digits replaced by asterisks."""
+    return _DIGIT_RUN.sub(lambda run: "*" * len(run.group()), value)
+
+
+def _holds_card_number(value: str) -> bool:
+    runs = (re.sub("[ -]", "", run) for run in _DIGIT_RUN.findall(value))
+    return any(len(run) <= 19 and _ISSUER.match(run) is not None and _luhn(run) for run in runs)
+
+
+def _luhn(digits: str) -> bool:
+    """Check digit of ISO/IEC 7812-1, annex B."""
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0

@@ -1,0 +1,51 @@
+"""The Serve application: one deployment, everything of a request in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+
+from fraud.settings import MoneySettings
+from serve_app.options import deployment_options
+from serve_app.replica import Places, Replica
+from serve_app.routes import api
+from serve_app.settings import ServeSettings
+
+
+class Endpoint:
+    """A replica as Serve wants it: built once a process, asked for its ASGI app and its health."""
+
+    def __init__(self, places: Places, money: MoneySettings, settings: ServeSettings) -> None:
+        self._replica = Replica(places, money, settings)
+        self._settings = settings
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the application whose routes use this replica."""
+        return api(self._replica.scorer, self._settings, self._replica.running)
+
+    async def check_health(self) -> None:
+        """Fail where the model cannot score; never waits for the state's write lock."""
+        self._replica.scorer.probe()
+
+
+def build(
+    settings: ServeSettings, *, pointer: Path, state: Path, journal: Path, money: MoneySettings
+) -> Application:
+    """Return the application for ``serve.run``.
+
+    The files are opened in the replicas. All paths must be absolute: a replica has a working directory of
+    its own.
+
+    Args:
+        settings: Its shape and limits.
+        pointer: The file that names the model to serve, see ``serve_app.served``.
+        state: The folder of the online state.
+        journal: The folder of the decision journal, made if missing.
+        money: The base currency and the rates.
+    """
+    deployment = serve.deployment(**deployment_options(settings))(serve.ingress()(Endpoint))
+    application: Application = deployment.bind(Places(pointer, state, journal), money, settings)
+    return application
