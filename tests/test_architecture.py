@@ -83,10 +83,6 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
     assert [file for file in python_files() if file.stem in NO_NAME or file.parent.name in NO_NAME] == []
 
 
-def test_no_module_is_longer_than_three_hundred_lines() -> None:
-    assert [file.name for file in python_files() if len(file.read_text().splitlines()) > 300] == []
-
-
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.name)
 def test_settings_file_loads(file: Path) -> None:
     assert load(file)

@@ -45,10 +45,10 @@ def single_process(table: pa.Table, settings: TrainSettings) -> xgb.Booster:
     return xgb.train(booster_params(settings), data, num_boost_round=settings.rounds)
 
 
-@pytest.mark.parametrize("name", ["ray_train", "xgboost_ray"])
-def test_distributed_boosters_are_as_good_as_one_process(name: str, tmp_path: Path) -> None:
-    tables = [make_table(3001, seed=1), make_table(2000, seed=2)]
-    unseen = make_table(4000, seed=3)
+@pytest.mark.parametrize(("name", "datasets"), [("ray_train", 2), ("xgboost_ray", 1)])
+def test_distributed_boosters_are_as_good_as_one_process(name: str, datasets: int, tmp_path: Path) -> None:
+    tables = [make_table(3001 - number, seed=number) for number in range(datasets)]
+    unseen = make_table(4000, seed=9)
     settings = SETTINGS.model_copy(update={"engine": name})
     boosters = engine.fit([make_dataset(table) for table in tables], NAMES, settings, storage=tmp_path)
     truth = np.asarray(unseen.column("is_fraud"), np.bool_)

@@ -32,7 +32,7 @@ def test_same_simulation_is_reused(written: Path):
 
 
 def test_other_parameters_are_refused(written: Path):
-    with pytest.raises(ConfigError, match="another simulation .*customers 3"):
+    with pytest.raises(ConfigError, match=r"another simulation .*customers 3"):
         folder.prepare(written, Parameters(customers=4))
 
 
@@ -90,7 +90,11 @@ def test_relative_path_is_refused():
 
 
 def test_failed_write_leaves_no_file(tmp_path: Path):
-    with pytest.raises(ValueError, match="stop"), folder.renamed_when_whole(tmp_path / NAME) as hidden:
-        hidden.write_bytes(b"half")
-        raise ValueError("stop")
+    def write_half() -> None:
+        with folder.renamed_when_whole(tmp_path / NAME) as hidden:
+            hidden.write_bytes(b"half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        write_half()
     assert list(tmp_path.iterdir()) == []

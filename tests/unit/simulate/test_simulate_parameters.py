@@ -11,10 +11,18 @@ from fraud.simulate.parameters import Parameters, file_count, file_name
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("customers", 0), ("customers", -1), ("customers", 2**31), ("terminals", 0), ("days", 0), ("days", -3),
-        ("days", 24_856), ("seed", -1), ("seed", 2**32), ("profile", "atlantis"),
+        ("customers", 0),
+        ("customers", -1),
+        ("customers", 2**31),
+        ("terminals", 0),
+        ("days", 0),
+        ("days", -3),
+        ("days", 24_856),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("profile", "atlantis"),
     ],
-)  # fmt: skip
+)
 def test_value_out_of_bounds_is_refused_by_name(name: str, value: object):
     with pytest.raises(ConfigError) as caught:
         Parameters(**{name: value})  # type: ignore[arg-type]

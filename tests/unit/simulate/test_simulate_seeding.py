@@ -15,7 +15,7 @@ from fraud.simulate.stream import _choices
 
 def test_seed_zero_gives_the_published_streams():
     assert numpy_stream(Purpose.TRANSACTIONS, 17, 0).uniform() == np.random.RandomState(17).uniform()
-    assert python_stream(Purpose.TRANSACTIONS, 17, 0).random() == random.Random(17).random()
+    assert python_stream(Purpose.TRANSACTIONS, 17, 0).random() == random.Random(17).random()  # noqa: S311  the expected stream
 
 
 @given(st.sampled_from(Purpose), st.integers(0, 2**31), st.integers(0, LARGEST_SEED))
@@ -27,7 +27,7 @@ def test_bulk_words_equal_pythons_words(purpose: Purpose, index: int, seed: int)
 
 @given(st.integers(0, 10_000), st.integers(1, 300), st.integers(0, 50))
 def test_bulk_choices_equal_pythons_choices(customer: int, options: int, count: int):
-    generator = random.Random(customer)
+    generator = random.Random(customer)  # noqa: S311  the expected stream
     expected = [generator.choice(range(options)) for _ in range(count)]
     assert _choices(customer, options, count, seed=0).tolist() == expected
 

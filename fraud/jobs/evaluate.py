@@ -1,0 +1,299 @@
+"""Evaluate: how good a model is on weeks it has not seen, at the time it would have been used.
+
+Every fold trains on what was known when its test begins, and is measured on everything known later. The
+named protocols are the published weeks of the Fraud Detection Handbook; without one, the folds are cut
+from the newest days of the lake whose truth is known.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from ray.data import Dataset
+
+from fraud import schema
+from fraud.errors import ConfigError, SchemaError
+from fraud.features.encode import matrix
+from fraud.features.spec import FeatureSet
+from fraud.jobs import engine
+from fraud.jobs.examples import CARD, days, examples, labels_of, micros, midnight, pin, to_table
+from fraud.model import protocol as protocols
+from fraud.model.booster import booster_params, predict
+from fraud.model.bundle import Bundle
+from fraud.model.metrics import auc_roc, average_precision, card_precision_top_k
+from fraud.model.split import Fold, prequential, require_days
+from fraud.model.truth import newest_labels
+from fraud.settings import EvaluateSettings, LabelSettings, TrainSettings
+from fraud.storage.lake import Lake
+
+logger = logging.getLogger(__name__)
+
+_EVERYTHING: Final = datetime.max.replace(tzinfo=UTC)
+"""As of then, every label of the lake is known."""
+
+_NO_FIGURE: Final = "it needs transactions with a card_id and frauds of some value in every fold"
+
+Scorer = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is going to be measured.
+
+    Attributes:
+        protocol: Its name; None for folds over the data's own dates.
+        folds: The newest first.
+        as_of: When the truth of the test rows is read.
+        maturity: Label maturity.
+        known_frauds: Labels of frauds whose cards the protocol leaves out; None where it leaves out none.
+        published: The figures to compare with, where there are any.
+    """
+
+    protocol: str | None
+    folds: tuple[Fold, ...]
+    as_of: datetime
+    maturity: timedelta
+    known_frauds: pa.Table | None
+    published: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The pinned state of the lake that all folds read."""
+
+    lake: Lake
+    feature_set: FeatureSet
+    versions: Mapping[str, int]
+
+    def examples(self, span: tuple[date, date], *, as_of: datetime, maturity: timedelta) -> Dataset:
+        return examples(
+            self.lake,
+            self.feature_set,
+            first=span[0],
+            last=span[1],
+            as_of=as_of,
+            maturity=maturity,
+            versions=self.versions,
+        )
+
+
+def run(
+    lake: Lake,
+    feature_set: FeatureSet,
+    *,
+    protocol: str | None,
+    train: TrainSettings,
+    evaluate: EvaluateSettings,
+    labels: LabelSettings,
+    storage: Path,
+    bundle: Bundle | None = None,
+) -> dict[str, Any]:
+    """Train and measure every fold, or measure a bundle on the test days of every fold.
+
+    Args:
+        lake: Holds ``transactions``, ``labels`` and the features.
+        feature_set: Which features.
+        protocol: ``handbook-baseline``, ``handbook-prequential`` or ``handbook-validation``; None cuts folds
+            over the data's own dates.
+        train: Engine and parameters; all folds are trained in one run of it.
+        evaluate: The folds where there is no protocol, and how many cards a day are checked.
+        labels: The label maturity; the protocols have their own, 7 days.
+        storage: Absolute folder for checkpoints.
+        bundle: Scores the test days; nothing is trained then. That it was trained on earlier days is for the
+            caller to see to.
+
+    Returns:
+        ``protocol``, ``folds`` (first and last days, rows and frauds), ``auc_roc``, ``average_precision``,
+        ``card_precision_<k>`` and ``value_detected_<k>`` (each mean, population std and folds),
+        ``published``, ``engine``, ``params``, ``model``, ``features_version``, ``table_versions``,
+        ``seconds``.
+
+    Raises:
+        ConfigError: No such protocol, or the bundle has other features.
+        TableNotFoundError: A table is missing.
+        SchemaError: The protocol needs cards and the lake has none.
+        NotEnoughDataError: The data do not reach for the folds, or a fold has rows of one class only.
+    """
+    started = time.monotonic()
+    if bundle is not None and bundle.feature_set.version != feature_set.version:
+        raise ConfigError(
+            "features",
+            f"the model reads features {bundle.feature_set.version}, asked for are {feature_set.version}: "
+            "name the feature set the model was trained on",
+        )
+    versions = pin(lake, feature_set)
+    source = _Source(lake, feature_set, versions)
+    plan = _named(source, protocol) if protocol is not None else _own_dates(source, evaluate, labels)
+    logger.info("evaluating", extra={"protocol": plan.protocol, "folds": len(plan.folds)})
+    if bundle is None:
+        trained, scorers = _train(source, plan, train, storage)
+    else:
+        trained, scorers = [(None, None)] * len(plan.folds), [bundle.scores] * len(plan.folds)
+    k = evaluate.top_k_cards
+    tested = [_test(source, plan, fold, scorer, k) for fold, scorer in zip(plan.folds, scorers, strict=True)]
+    return {
+        "protocol": plan.protocol,
+        "folds": [
+            _fold_report(fold, counts, test)
+            for fold, counts, test in zip(plan.folds, trained, tested, strict=True)
+        ],
+        **_summary([test.figures for test in tested]),
+        "published": plan.published and dict(plan.published),
+        "engine": None if bundle else train.engine,
+        "params": None if bundle else {**booster_params(train), "rounds": train.rounds},
+        "model": bundle.digest if bundle else None,
+        "features_version": feature_set.version,
+        "table_versions": dict(versions),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _named(source: _Source, name: str) -> _Plan:
+    """A published protocol: its weeks, its label delay, its removal of known cards."""
+    protocol = protocols.find(name)
+    columns = source.lake.schema(schema.TRANSACTIONS, version=source.versions[schema.TRANSACTIONS]).names
+    if CARD not in columns:
+        raise SchemaError(
+            "table transactions",
+            [f"protocol {name} needs the column {CARD}: map it, or evaluate without one"],
+        )
+    first, last = days(source.lake, source.versions)
+    require_days(f"protocol {name}", protocol.folds, first=first, last=last)
+    known = labels_of(source.lake, source.versions, first=first, last=last, entities=[CARD])
+    newest = newest_labels(known, as_of_us=micros(_EVERYTHING))
+    return _Plan(
+        name,
+        protocol.folds,
+        _EVERYTHING,
+        timedelta(days=protocols.DAYS),
+        newest.filter(newest.column("is_fraud")),
+        protocol.published,
+    )
+
+
+def _own_dates(source: _Source, evaluate: EvaluateSettings, labels: LabelSettings) -> _Plan:
+    """Folds that end with the last day whose truth is known from the lake itself."""
+    first, last = days(source.lake, source.versions)
+    maturity = timedelta(days=labels.label_maturity_d)
+    newest = pc.max(
+        labels_of(source.lake, source.versions, first=first, last=last).column("label_time")
+    ).as_py()
+    as_of = max(midnight(last), newest or midnight(last))
+    folds = prequential(
+        first,
+        min(last, (as_of - maturity).date()),
+        folds=evaluate.folds,
+        train_d=evaluate.train_d,
+        gap_d=labels.label_maturity_d,
+        test_d=evaluate.test_d,
+    )
+    return _Plan(None, folds, as_of, maturity, None, None)
+
+
+def _train(
+    source: _Source, plan: _Plan, settings: TrainSettings, storage: Path
+) -> tuple[list[tuple[int | None, int | None]], list[Scorer]]:
+    """Train one booster per fold; return the rows and frauds of each training set, and what scores."""
+    datasets = [
+        source.examples(fold.train, as_of=midnight(fold.test[0]), maturity=plan.maturity).materialize()
+        for fold in plan.folds
+    ]
+    counts: list[tuple[int | None, int | None]] = [
+        (dataset.count(), _frauds(dataset)) for dataset in datasets
+    ]
+    boosters = engine.fit(datasets, source.feature_set.names, settings, storage=storage)
+    return counts, [partial(predict, booster) for booster in boosters]
+
+
+def _frauds(dataset: Dataset) -> int:
+    labels = dataset.select_columns(["is_fraud"]).iter_batches(batch_size=None, batch_format="pyarrow")
+    return sum(pc.sum(batch.column("is_fraud")).as_py() or 0 for batch in labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """One fold, measured: its rows after the removal of known cards, and its figures by name."""
+
+    rows: int
+    frauds: int
+    removed: int
+    figures: dict[str, float | None]
+
+
+def _test(source: _Source, plan: _Plan, fold: Fold, scorer: Scorer, k: int) -> _Tested:
+    everything = to_table(source.examples(fold.test, as_of=plan.as_of, maturity=plan.maturity))
+    table = everything if plan.known_frauds is None else _without_known(everything, plan.known_frauds, fold)
+    is_fraud = np.asarray(table.column("is_fraud").to_numpy(), np.bool_)
+    score = scorer(matrix(table, source.feature_set.names))
+    figures: dict[str, float | None] = {
+        "auc_roc": auc_roc(is_fraud, score),
+        "average_precision": average_precision(is_fraud, score),
+        f"card_precision_{k}": None,
+        f"value_detected_{k}": None,
+    }
+    card = table.column(CARD).combine_chunks()
+    if card.null_count < len(card):
+        checks = card_precision_top_k(_day_numbers(table.column(schema.PARTITION)), card, score, is_fraud, k)
+        amount = np.asarray(table.column("amount_base_minor").to_numpy(), np.int64)
+        figures[f"card_precision_{k}"] = checks.mean
+        figures[f"value_detected_{k}"] = checks.value_detected(amount, is_fraud)
+    return _Tested(
+        table.num_rows, int(np.count_nonzero(is_fraud)), everything.num_rows - table.num_rows, figures
+    )
+
+
+def _without_known(table: pa.Table, frauds: pa.Table, fold: Fold) -> pa.Table:
+    keep = protocols.unknown_cards(
+        _day_numbers(table.column(schema.PARTITION)),
+        table.column(CARD).combine_chunks(),
+        _day_numbers(frauds.column("event_time").cast(pa.date32(), safe=False)),
+        frauds.column(CARD).combine_chunks(),
+        train_first=(fold.train[0] - date(1970, 1, 1)).days,
+    )
+    return table.filter(pa.array(keep))
+
+
+def _day_numbers(dates: pa.ChunkedArray) -> NDArray[np.int32]:
+    return np.asarray(dates.cast(pa.int32()).to_numpy(), np.int32)
+
+
+def _fold_report(fold: Fold, counts: tuple[int | None, int | None], test: _Tested) -> dict[str, Any]:
+    trained = counts[0] is not None
+    return {
+        "name": fold.name,
+        "train": _inclusive(fold.train) if trained else None,
+        "test": _inclusive(fold.test),
+        "train_rows": counts[0],
+        "train_frauds": counts[1],
+        "test_rows": test.rows,
+        "test_frauds": test.frauds,
+        "removed_rows": test.removed,
+    }
+
+
+def _inclusive(span: tuple[date, date]) -> list[str]:
+    return [span[0].isoformat(), (span[1] - timedelta(days=1)).isoformat()]
+
+
+def _summary(folds: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
+    """Mean and population standard deviation over the folds, or the reason why there is no figure."""
+    summary: dict[str, Any] = {}
+    for name in folds[0]:
+        values = [figures[name] for figures in folds]
+        given = [value for value in values if value is not None]
+        if len(given) == len(values):
+            summary[name] = {"mean": float(np.mean(given)), "std": float(np.std(given)), "folds": values}
+        else:
+            summary[name] = {"mean": None, "std": None, "folds": values, "reason": _NO_FIGURE}
+    return summary

@@ -1,0 +1,249 @@
+"""Train: examples in time order, one distributed booster, calibrated, with a policy, registered."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xgboost as xgb
+from numpy.typing import NDArray
+from ray.data import Dataset
+
+from fraud.errors import NotEnoughDataError
+from fraud.features import encode
+from fraud.features.spec import FeatureSet
+from fraud.jobs import engine, provenance
+from fraud.jobs.examples import days, examples, pin
+from fraud.jobs.periods import Period, Periods, periods
+from fraud.jobs.reference import Profile, profile
+from fraud.model import booster as boosters
+from fraud.model import bundle, calibration, histogram, metrics
+from fraud.model import policy as policies
+from fraud.model.policy import Policy
+from fraud.settings import LabelSettings, PolicySettings, TrainSettings
+from fraud.storage.lake import Lake
+from fraud.storage.registry import Registry
+from fraud.storage.tracking import Tracking
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The calibration rows: the model's scores and the truth, shape ``(n,)`` each."""
+
+    scores: NDArray[np.float64]
+    is_fraud: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training works on."""
+
+    lake: Lake
+    feature_set: FeatureSet
+    train: TrainSettings
+    labels: LabelSettings
+    versions: Mapping[str, int]
+    days: Periods
+
+    def examples(self, period: Period) -> Dataset:
+        """The rows of a period whose truth was known in time, materialised."""
+        whole = examples(
+            self.lake,
+            self.feature_set,
+            first=period.first,
+            last=period.last,
+            as_of=period.as_of,
+            maturity=timedelta(days=self.labels.label_maturity_d),
+            versions=self.versions,
+        )
+        return whole.select_columns(["is_fraud", *self.feature_set.names]).materialize()
+
+    def metadata(self) -> dict[str, Any]:
+        """What the bundle says of its origin; the same training gives the same digest."""
+        train, calibrated = self.days.train, self.days.calibration
+        return {
+            "feature_set": self.feature_set.name,
+            "data_version": dict(self.versions),
+            "split": {
+                "train": [train.first.isoformat(), train.last.isoformat()],
+                "calibration": [calibrated.first.isoformat(), calibrated.last.isoformat()],
+                "label_maturity_d": self.labels.label_maturity_d,
+            },
+            "params": self.train.model_dump(),
+            "code_version": provenance.code_version(),
+            "libraries": provenance.libraries(),
+        }
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The examples of both periods, and the profile of those that train."""
+
+    train: Dataset
+    calibration: Dataset
+    profile: Profile
+
+
+def run(
+    lake: Lake,
+    feature_set: FeatureSet,
+    *,
+    train: TrainSettings,
+    labels: LabelSettings,
+    policy: PolicySettings,
+    tracking: Tracking,
+    registry: Registry,
+    storage: Path,
+    end: date | None = None,
+    parent_run: str | None = None,
+    alias: str | None = None,
+) -> dict[str, Any]:
+    """Train a model on what was known, and register it.
+
+    The calibration days are the newest whose truth is known at ``end``; the training days end
+    ``label_maturity_d`` days before them, so what trains was known when calibration began. Where the lake
+    holds fewer days than asked for, both periods shrink in proportion, and a warning is logged.
+
+    Args:
+        lake: Holds transactions, labels and the features of the set.
+        feature_set: What the model sees.
+        train: Engine, parameters, days.
+        labels: When truth is known.
+        policy: The alert budget and the decline threshold.
+        tracking: Where the run is kept.
+        registry: Where the model becomes a version.
+        storage: Absolute folder for checkpoints.
+        end: Facts known by the start of this day are used; None: the day after the newest one.
+        parent_run: Id of the run this one is a part of.
+        alias: Points at the new version afterwards, where given.
+
+    Returns:
+        ``run_id``, ``model_version``, ``digest``, ``features_version``, ``train`` and ``calibration`` (rows,
+        frauds, first and last day), ``average_precision`` and ``auc_roc`` on the calibration days, the
+        ``policy``, ``engine``, ``workers``, ``shrunk``, ``alias`` and ``seconds``.
+
+    Raises:
+        TableNotFoundError: Transactions or features are missing.
+        NotEnoughDataError: Too few days, rows or frauds.
+    """
+    started = time.monotonic()
+    versions = pin(lake, feature_set)
+    span = periods(*days(lake, versions), train=train, labels=labels, end=end)
+    plan = Plan(lake, feature_set, train, labels, versions, span)
+    rows = _rows(plan)
+    tags = {"job": "train", "feature_set": feature_set.name, "features_version": feature_set.version}
+    with tracking.run("train", parent=parent_run, tags=tags) as tracked:
+        tracked.params({**train.model_dump(), **labels.model_dump(), **policy.model_dump()})
+        tracked.document(plan.metadata(), "training.json")
+        (booster,) = engine.fit([rows.train], feature_set.names, train, storage=storage)
+        scored = score(booster, rows.calibration, feature_set.names)
+        figures = {
+            "average_precision": metrics.average_precision(scored.is_fraud, scored.scores),
+            "auc_roc": metrics.auc_roc(scored.is_fraud, scored.scores),
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "bundle"
+            digest, made = _save(place, plan, booster, rows.profile, scored, policy)
+            version = registry.register(tracked.id, place, made)
+        if alias is not None:
+            registry.set_alias(alias, version, actor="fraud train", reason=f"trained in run {tracked.id}")
+        sizes = {
+            "train": _size(plan.days.train, rows.profile.rows, rows.profile.frauds),
+            "calibration": _size(plan.days.calibration, len(scored.scores), int(scored.is_fraud.sum())),
+        }
+        seconds = round(time.monotonic() - started, 3)
+        counts = {f"{name}_{key}": size[key] for name, size in sizes.items() for key in ("rows", "frauds")}
+        tracked.metrics({**figures, **counts, "seconds": seconds})
+    return {
+        "run_id": tracked.id,
+        "model_version": version,
+        "digest": digest,
+        "features_version": feature_set.version,
+        **sizes,
+        **figures,
+        "policy": made.to_json(),
+        "engine": train.engine,
+        "workers": train.workers,
+        "shrunk": plan.days.shrunk,
+        "alias": alias,
+        "seconds": seconds,
+    }
+
+
+def score(booster: xgb.Booster, rows: Dataset, names: Sequence[str]) -> Scored:
+    """Score examples on the workers; only scores and truth come to the driver."""
+    model = _Model(boosters.to_json(booster), tuple(names))
+    blocks = rows.map_batches(model, batch_size=None, batch_format="pyarrow").iter_batches(
+        batch_size=None, batch_format="pyarrow"
+    )
+    whole = pa.concat_tables(block for block in blocks)
+    return Scored(
+        np.asarray(whole.column("score"), np.float64), np.asarray(whole.column("is_fraud"), np.bool_)
+    )
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Scores blocks in Ray Data tasks; XGBoost JSON travels well, a booster does not."""
+
+    raw: bytes
+    names: tuple[str, ...]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        booster = boosters.from_json(self.raw, path="memory")
+        scores = boosters.predict(booster, encode.matrix(batch, self.names))
+        return pa.table({"score": scores, "is_fraud": batch.column("is_fraud")})
+
+
+def _rows(plan: Plan) -> Rows:
+    """Read both periods; too few frauds are refused before anything is trained.
+
+    Raises:
+        NotEnoughDataError: A period lacks frauds, or has nothing else.
+    """
+    names = plan.feature_set.names
+    train, calibrated = plan.examples(plan.days.train), plan.examples(plan.days.calibration)
+    seen = profile(train, names)
+    for period, counted in ((plan.days.train, seen), (plan.days.calibration, profile(calibrated, ()))):
+        if not 0 < counted.frauds < counted.rows:
+            raise NotEnoughDataError(
+                f"the {period.days} days from {period.first} on hold {counted.rows} transactions whose truth "
+                f"was known on {period.as_of:%Y-%m-%d}, {counted.frauds} of them fraud; training and "
+                "calibration need both: ingest labels or more days"
+            )
+    return Rows(train, calibrated, seen)
+
+
+def _save(
+    folder: Path,
+    plan: Plan,
+    booster: xgb.Booster,
+    seen: Profile,
+    scored: Scored,
+    settings: PolicySettings,
+) -> tuple[str, Policy]:
+    """Calibrate, choose the thresholds, write the bundle; return its digest and the policy."""
+    curve = calibration.fit(scored.scores, scored.is_fraud)
+    made = policies.fit(curve.probability(scored.scores), days=plan.days.calibration.days, settings=settings)
+    digest = bundle.save(
+        folder,
+        booster=booster,
+        feature_set=plan.feature_set,
+        calibration=curve,
+        reference={**seen.histograms, bundle.SCORE: histogram.build(scored.scores)},
+        golden_rows=bundle.golden_rows(seen.histograms, plan.feature_set.names),
+        metadata=plan.metadata(),
+    )
+    return digest, made
+
+
+def _size(period: Period, rows: int, frauds: int) -> dict[str, Any]:
+    last = period.last - timedelta(days=1)
+    return {"rows": rows, "frauds": frauds, "first": period.first.isoformat(), "last": last.isoformat()}

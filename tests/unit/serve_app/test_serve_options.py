@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+
+from fraud.errors import ClusterError
+from serve_app.options import deployment_options, http_options
+from serve_app.run import check_port
+from serve_app.settings import ServeSettings
+
+
+def test_autoscaling_and_backpressure_are_serves_own_terms() -> None:
+    options = deployment_options(ServeSettings(max_replicas=7, upscale_delay_s=1))
+    autoscaling = AutoscalingConfig(**options["autoscaling_config"])
+    assert (autoscaling.min_replicas, autoscaling.max_replicas, autoscaling.upscale_delay_s) == (1, 7, 1)
+    assert BackpressureConfig(**options["backpressure_config"]).status_code == 429
+    assert options["max_surge_percent"] == 100
+
+
+def test_service_listens_where_the_settings_say() -> None:
+    options = http_options(ServeSettings(port=8123, request_timeout_s=2))
+    assert options == {"host": "127.0.0.1", "port": 8123, "request_timeout_s": 2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"min_replicas": 0},
+        {"min_replicas": 3, "max_replicas": 2},
+        {"port": 70_000},
+        {"max_ongoing_requests": 8},
+        {"entities": ["Card Number"]},
+        {"unknown": 1},
+    ],
+)
+def test_impossible_settings_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ServeSettings.model_validate(changes)
+
+
+def test_used_port_is_told_in_a_sentence() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ClusterError, match=r"stop what uses it, or set serve\.port"):
+            check_port("127.0.0.1", other.getsockname()[1])
+
+
+def test_free_port_and_foreign_address() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+    check_port("127.0.0.1", port)
+    with pytest.raises(ClusterError, match="cannot listen"):
+        check_port("203.0.113.7", port)
+
+
+def test_replica_imports_no_mlflow_and_settings_no_ray() -> None:
+    code = (
+        "import sys, serve_app.settings, serve_app.options; assert 'ray' not in sys.modules; "
+        "import serve_app.app; assert 'mlflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
