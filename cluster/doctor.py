@@ -24,7 +24,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Check this machine and the settings' places.
 
     Returns:
-        ``ok``, and ``checks``: each with ``name``, ``ok`` and ``detail``, which says what to do where it is not ok.
+        ``ok``, and ``checks``: each with ``name``, ``ok`` and ``detail``, which says what to do.
     """
     checks = [{"name": name, "ok": ok, "detail": detail} for name, ok, detail in _checks(settings)]
     return {"ok": all(check["ok"] for check in checks), "checks": checks}

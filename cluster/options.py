@@ -11,11 +11,7 @@ import typer
 Config = Annotated[
     list[Path],
     typer.Option(
-        "--config",
-        metavar="FILE",
-        default_factory=list,
-        help="Settings that differ; repeatable, the last wins.",
-        show_default=False,
+        "--config", metavar="FILE", default_factory=list, help="Settings that differ.", show_default=False
     ),
 ]
 LakeUri = Annotated[
@@ -30,10 +26,12 @@ WorkDir = Annotated[
         "--work", metavar="DIR", default_factory=str, help="The work directory.", show_default=False
     ),
 ]
-Features = Annotated[str | None, typer.Option("--features", metavar="NAME-OR-FILE", help="The feature set.")]
-Engine = Annotated[str | None, typer.Option("--engine", metavar="ENGINE", help="ray_train or xgboost_ray.")]
-Workers = Annotated[int | None, typer.Option("--workers", help="Training workers.")]
-Model = Annotated[
-    str, typer.Option("--model", metavar="REFERENCE", help="An alias, a version or models:/NAME/VERSION.")
+Features = Annotated[str | None, typer.Option(metavar="NAME-OR-FILE", help="The feature set.")]
+Engine = Annotated[str | None, typer.Option(metavar="ENGINE", help="ray_train or xgboost_ray.")]
+Workers = Annotated[int | None, typer.Option(help="Training workers.")]
+Reference = Annotated[str, typer.Option(metavar="ALIAS-OR-VERSION", help="A model of the registry.")]
+Alias = Annotated[str | None, typer.Option(help="Point this alias at the new model.")]
+End = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Use what was known by the start of this day."),
 ]
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE")]

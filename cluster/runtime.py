@@ -37,10 +37,10 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def connect(settings: RaySettings, *, name: str) -> Iterator[None]:
+def connect(settings: RaySettings, *, name: str) -> Iterator[str | None]:
     """Join the Ray the settings name, or start a local one and stop it in the end.
 
-    Inside a submitted job that is the job's own cluster, whatever the settings say. Errors of this project
+    Yields the dashboard's URL, where there is one. Inside a submitted job that is the job's own cluster, whatever the settings say. Errors of this project
     that were raised inside Ray's tasks, trials and training workers come out as themselves.
 
     Args:
@@ -56,19 +56,19 @@ def connect(settings: RaySettings, *, name: str) -> Iterator[None]:
         head.check(address, token, settings.connect_timeout_s)
     import ray  # reads its environment when it is imported
 
-    joins = ray.is_initialized()
-    if not joins:
+    joined = ray.is_initialized()
+    if not joined:
         _init(ray, settings, address, name)
     quiet_libraries()
     try:
-        yield
+        yield _dashboard(ray)
     except Exception as error:
         ours = find_ours(error)
         if ours is None or ours is error:
             raise
         raise ours from error
     finally:
-        if not joins:
+        if not joined:
             ray.shutdown()
 
 
@@ -121,9 +121,14 @@ def _init(ray: Any, settings: RaySettings, address: str, name: str) -> None:
     )
     job = ray.job_config.JobConfig(metadata={"job_name": name})
     try:
-        context = ray.init(job_config=job, logging_level=logging.WARNING, **shape)
+        ray.init(job_config=job, logging_level=logging.WARNING, **shape)
     except Exception as error:
         where = f"the Ray at {address}" if address else "a local Ray"
         problem = " ".join(str(error).split()) or type(error).__name__
         raise ClusterError(f"{where} cannot be used: {problem}") from error
-    logger.info("connected to Ray", extra={"address": address or "local", "dashboard": context.dashboard_url})
+    logger.info("connected to Ray", extra={"address": address or "local", "dashboard": _dashboard(ray)})
+
+
+def _dashboard(ray: Any) -> str | None:
+    url = ray._private.worker.get_dashboard_url()  # noqa: SLF001 - ray.init alone tells it, and only once
+    return f"http://{url}" if url else None

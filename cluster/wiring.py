@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.settings import CONFIGS, Settings
 from cluster.work import Work
-from fraud.features import spec
+from fraud.features import spec as features
 from fraud.features.spec import FeatureSet
+from fraud.mapping import spec as mappings
+from fraud.mapping.spec import Mapping
 from fraud.storage.lake import Lake
-from fraud.storage.registry import Registry
-from fraud.storage.tracking import Tracking
+
+if TYPE_CHECKING:
+    from fraud.model.bundle import Bundle
+    from fraud.storage.registry import Registry
+    from fraud.storage.tracking import Tracking
 
 
 def work(settings: Settings) -> Work:
@@ -30,14 +36,37 @@ def feature_set(settings: Settings) -> FeatureSet:
         ConfigError: There is no such feature set.
         DeclarationError: Its file cannot be used as written.
     """
-    return spec.load(settings.features.feature_set, CONFIGS / "features")
+    return features.load(settings.features.feature_set, CONFIGS / "features")
+
+
+def mapping(name_or_file: str) -> Mapping:
+    """A mapping of configs/mappings, or of a file.
+
+    Raises:
+        DeclarationError: There is none, or it cannot be used as written.
+    """
+    return mappings.load(name_or_file, CONFIGS / "mappings")
 
 
 def tracking(settings: Settings) -> Tracking:
     """Where runs are kept."""
+    from fraud.storage.tracking import Tracking  # MLflow takes seconds to import, and few commands need it
+
     return Tracking(settings.mlflow.tracking_uri, settings.mlflow.artifact_uri, settings.mlflow.experiment)
 
 
 def registry(settings: Settings) -> Registry:
     """Where models are kept; the history of promotions lies in the work directory."""
+    from fraud.storage.registry import Registry  # as above
+
     return Registry(settings.mlflow.tracking_uri, settings.mlflow.model_name, work(settings).folder)
+
+
+def bundle(settings: Settings, reference: str) -> Bundle:
+    """A verified local copy of a registered model.
+
+    Raises:
+        ModelNotFoundError: Nothing answers to the reference.
+        BundleError: What the registry holds is not what it says.
+    """
+    return registry(settings).fetch(reference, work(settings).models)[0]

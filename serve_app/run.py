@@ -62,5 +62,5 @@ def _why() -> str:
         return ""
     messages = [application.message, *(deployment.message for deployment in application.deployments.values())]
     lines = [line.strip() for message in reversed(messages) for line in message.splitlines() if line.strip()]
-    ours = [line.removeprefix("fraud.errors.") for line in lines if line.startswith("fraud.errors.")]
+    ours = [line.partition(": ")[2] for line in lines if line.startswith("fraud.errors.")]
     return str((ours or lines or [""])[-1])

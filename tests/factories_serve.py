@@ -14,6 +14,7 @@ import orjson
 import xgboost as xgb
 
 from fraud.features import spec
+from fraud.features.spec import FeatureSet
 from fraud.model import bundle, histogram
 from fraud.model.calibration import Calibration
 from fraud.model.policy import Policy, canonical
@@ -51,10 +52,12 @@ MONEY = MoneySettings.model_validate(
 )
 
 
-def make_served(folder: Path, version: str = "1", *, seed: int = 0, decline_probability: float = 0.9) -> Path:
+def make_served(
+    folder: Path, version: str = "1", *, seed: int = 0, feature_set: FeatureSet = FEATURE_SET
+) -> Path:
     """Write a bundle that declines large amounts, a policy and the pointer to them; return the pointer."""
     rng = np.random.default_rng(seed)
-    names = FEATURE_SET.names
+    names = feature_set.names
     rows = rng.uniform(0, 20, (400, len(names))).astype(np.float32)
     rows[:, 0] = rng.uniform(0, 20_000, 400)
     booster = xgb.train(
@@ -73,15 +76,13 @@ def make_served(folder: Path, version: str = "1", *, seed: int = 0, decline_prob
     digest = bundle.save(
         folder / f"bundle-{version}",
         booster=booster,
-        feature_set=FEATURE_SET,
+        feature_set=feature_set,
         calibration=Calibration((0.0, 1.0), (0.0, 1.0)),
         reference=reference,
         golden_rows=bundle.golden_rows(reference, names),
         metadata={},
     )
-    policy = Policy(
-        f"p{version}", review_probability=0.5, decline_probability=decline_probability, max_reasons=3
-    )
+    policy = Policy(f"p{version}", review_probability=0.5, decline_probability=0.9, max_reasons=3)
     (folder / f"policy-{version}.json").write_bytes(canonical(policy.to_json()))
     return point(folder, version, digest)
 

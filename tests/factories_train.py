@@ -11,7 +11,6 @@ import xgboost as xgb
 
 from fraud import schema
 from fraud.features import spec
-from fraud.features.spec import FeatureSet
 from fraud.model import bundle, calibration, histogram
 from fraud.model.bundle import Bundle
 from fraud.storage.lake import Lake
@@ -44,39 +43,36 @@ def make_lake(
     kind: str = "purchase",
     labels: bool = True,
     features: bool = True,
-    feature_set: FeatureSet = FEATURE_SET,
 ) -> list[str]:
-    """Append days of transactions; amounts above 9000 are frauds, labelled 7 days later. Return their ids."""
-    ids: list[str] = []
-    for day in range(first_day, first_day + days):
-        rng = np.random.default_rng(day)
-        names = [f"{kind}-{day}-{row}" for row in range(per_day)]
-        amounts = rng.integers(100, 10_000, per_day)
-        amounts[:3] = [9_500, 9_900, 200]
-        times = [START + timedelta(days=day, minutes=13 * row) for row in range(per_day)]
-        ids += names
-        _append_transactions(lake, names, times, amounts, kind)
-        if features:
-            append_features(lake, names, times, amounts, feature_set)
-        if labels:
-            _append_labels(lake, names, times, amounts)
+    """Append days of transactions and return their ids; above 9000 is fraud, labelled 7 days later."""
+    rows = [(day, row) for day in range(first_day, first_day + days) for row in range(per_day)]
+    ids = [f"{kind}-{day}-{row}" for day, row in rows]
+    times = [START + timedelta(days=day, minutes=13 * row) for day, row in rows]
+    amounts = np.random.default_rng(first_day).integers(100, 10_000, len(rows))
+    # Whatever is drawn, every day has both classes.
+    amounts[::per_day], amounts[1::per_day] = 9_500, 200
+    _append_transactions(lake, ids, times, amounts, kind)
+    if features:
+        append_features(lake, ids, times, amounts)
+    if labels:
+        _append_labels(lake, ids, times, amounts)
     return ids
 
 
-def append_features(lake: Lake, names, times, amounts, feature_set: FeatureSet = FEATURE_SET) -> None:
+def append_features(lake: Lake, ids, times, amounts) -> None:
     values = {
         "amount": amounts.astype(np.float64),
         "is_night": np.array([float(time.hour <= 6) for time in times]),
-        "card_id_count_1d": np.arange(len(names), dtype=np.float64) % 5,
+        "card_id_count_1d": np.arange(len(ids), dtype=np.float64) % 5,
     }
-    table = {"transaction_id": names, "event_time": times, **values, "event_date": [t.date() for t in times]}
-    lake.append(feature_set.table, pa.table(table, schema.features(feature_set.names)))
+    table = {"transaction_id": ids, "event_time": times, **values, "event_date": [t.date() for t in times]}
+    lake.append(FEATURE_SET.table, pa.table(table, schema.features(FEATURE_SET.names)))
 
 
-def _append_transactions(lake: Lake, names, times, amounts, kind: str) -> None:
-    n = len(names)
+def _append_transactions(lake: Lake, ids, times, amounts, kind: str) -> None:
+    n = len(ids)
     table = {
-        "transaction_id": names,
+        "transaction_id": ids,
         "event_time": times,
         "known_at": times,
         "kind": [kind] * n,
@@ -93,10 +89,10 @@ def _append_transactions(lake: Lake, names, times, amounts, kind: str) -> None:
     lake.append(schema.TRANSACTIONS, pa.table(table, schema.transactions(["card_id"], {})))
 
 
-def _append_labels(lake: Lake, names, times, amounts) -> None:
+def _append_labels(lake: Lake, ids, times, amounts) -> None:
     frauds = [row for row, amount in enumerate(amounts) if amount > 9000]
     table = {
-        "transaction_id": [names[row] for row in frauds],
+        "transaction_id": [ids[row] for row in frauds],
         "event_time": [times[row] for row in frauds],
         "label_time": [times[row] + timedelta(days=7) for row in frauds],
         "source": ["test"] * len(frauds),
@@ -108,7 +104,7 @@ def _append_labels(lake: Lake, names, times, amounts) -> None:
     lake.append(schema.LABELS, pa.table(table, schema.labels(["card_id"])))
 
 
-def make_bundle(folder: Path, *, seed: int = 0, feature_set: FeatureSet = FEATURE_SET) -> Bundle:
+def make_bundle(folder: Path, *, seed: int = 0) -> Bundle:
     """Train a small booster on made-up rows (frauds are large amounts) and save it as a bundle."""
     rng = np.random.default_rng(seed)
     matrix = np.column_stack(
@@ -122,14 +118,14 @@ def make_bundle(folder: Path, *, seed: int = 0, feature_set: FeatureSet = FEATUR
         10,
     )
     scores = booster.inplace_predict(matrix).astype(np.float64)
-    reference = {name: histogram.build(matrix[:, at]) for at, name in enumerate(feature_set.names)}
+    reference = {name: histogram.build(matrix[:, at]) for at, name in enumerate(FEATURE_SET.names)}
     bundle.save(
         folder,
         booster=booster,
-        feature_set=feature_set,
+        feature_set=FEATURE_SET,
         calibration=calibration.fit(scores, truth),
         reference={**reference, bundle.SCORE: histogram.build(scores)},
-        golden_rows=bundle.golden_rows(reference, feature_set.names),
+        golden_rows=bundle.golden_rows(reference, FEATURE_SET.names),
         metadata={"data_version": {"transactions": 3}, "seed": seed},
     )
     return bundle.load(folder)

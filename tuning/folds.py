@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
-from fraud.jobs.examples import examples, to_table
 from numpy.typing import NDArray
 from ray.data import Dataset
 
 from fraud.errors import NotEnoughDataError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
+from fraud.jobs.examples import examples, to_table
 from fraud.jobs.shards import LABEL
 from fraud.model.split import Fold, prequential
-from fraud.settings import LabelSettings
 from fraud.storage.lake import Lake
 from tuning.settings import TuneSettings
 from tuning.trial import FoldData
@@ -24,22 +24,21 @@ from tuning.trial import FoldData
 logger = logging.getLogger(__name__)
 
 
-def plan(first: date, end: date, *, tune: TuneSettings, maturity_d: int) -> tuple[Fold, ...]:
-    """Return the folds whose truth is known at ``end``, the newest first.
+def plan(first: date, last: date, *, tune: TuneSettings, maturity_d: int) -> tuple[Fold, ...]:
+    """Return the newest folds, the newest first.
 
     Args:
         first: First day with features.
-        end: The day after the last one; what is younger than ``maturity_d`` then is no validation day.
+        last: The day after the last one whose truth is known.
         tune: Folds and their days.
         maturity_d: Days until a transaction without a label counts as genuine; the gap before validation.
 
     Raises:
         NotEnoughDataError: The days do not reach.
     """
-    last = end - timedelta(days=maturity_d)
     needed = tune.train_d + maturity_d + tune.folds * tune.test_d
-    if (last - first).days < needed:
-        known = max((last - first).days, 0)
+    known = max((last - first).days, 0)
+    if known < needed:
         raise NotEnoughDataError(
             f"a search over {tune.folds} folds needs {needed} days whose truth is known, there are {known}: "
             "featurize more days, or lower tune.folds, tune.train_d or tune.test_d"
@@ -49,58 +48,84 @@ def plan(first: date, end: date, *, tune: TuneSettings, maturity_d: int) -> tupl
     )
 
 
-def span(lake: Lake, feature_set: FeatureSet, end: date | None) -> tuple[date, date]:
-    """Return the first day with features and the day after the last one, ``end`` at the latest.
+def span(lake: Lake, feature_set: FeatureSet, end: date | None, *, maturity_d: int) -> tuple[date, date]:
+    """Return the first day with features and the day after the last one whose truth is known.
+
+    Args:
+        lake: Holds the features.
+        feature_set: Which ones.
+        end: Facts known by the start of this day are used; None: the day after the newest one.
+        maturity_d: Days until a transaction without a label counts as genuine.
 
     Raises:
         TableNotFoundError: Nothing has been featurized with this feature set.
-        NotEnoughDataError: There is no day before ``end``.
+        NotEnoughDataError: No day has features.
     """
     days = [part.event_date for part in lake.parts(feature_set.table) if part.event_date is not None]
-    if not days or (end is not None and min(days) >= end):
-        raise NotEnoughDataError("there are no features before the end of the search: featurize more days")
+    if not days:
+        raise NotEnoughDataError("no day has features: ingest transactions and run `fraud featurize`")
     after_last = max(days) + timedelta(days=1)
-    return min(days), min(end, after_last) if end else after_last
+    return min(days), min((end or after_last) - timedelta(days=maturity_d), after_last)
 
 
-def load(
-    lake: Lake, feature_set: FeatureSet, folds: Sequence[Fold], labels: LabelSettings, *, keep_datasets: bool
-) -> tuple[FoldData, ...]:
+@dataclass(frozen=True)
+class Source:
+    """Where folds are read from: one state of the lake for all of them.
+
+    Attributes:
+        lake: Holds transactions, labels and features.
+        feature_set: Which features.
+        versions: Of the tables, see ``examples.pin``.
+        maturity: Age from which a transaction without a label counts as genuine.
+    """
+
+    lake: Lake
+    feature_set: FeatureSet
+    versions: Mapping[str, int]
+    maturity: timedelta
+
+    def read(self, days: tuple[date, date], as_of: datetime) -> Dataset:
+        """Return the examples of some days with the truth known at an instant."""
+        return examples(
+            self.lake,
+            self.feature_set,
+            first=days[0],
+            last=days[1],
+            as_of=as_of,
+            maturity=self.maturity,
+            versions=self.versions,
+        )
+
+
+def load(source: Source, folds: Sequence[Fold], *, keep_datasets: bool) -> tuple[FoldData, ...]:
     """Read the folds as matrices.
 
     Training rows carry the truth known on the first validation day, validation rows the truth known when the
     last of them is mature: a search never trains on what was learnt later.
 
     Args:
-        lake: Holds the features and the labels.
-        feature_set: Which features.
+        source: Where to read.
         folds: From ``plan``.
-        labels: When a transaction counts as genuine.
         keep_datasets: Whether distributed trials need the training rows as datasets, too.
+
+    Raises:
+        NotEnoughDataError: The days of a fold hold no fraud, or nothing else.
     """
-    maturity = timedelta(days=labels.label_maturity_d)
-    return tuple(_load(lake, feature_set, fold, maturity, keep_datasets) for fold in folds)
+    return tuple(_load(source, fold, keep_datasets=keep_datasets) for fold in folds)
 
 
-def _load(
-    lake: Lake, feature_set: FeatureSet, fold: Fold, maturity: timedelta, keep_datasets: bool
-) -> FoldData:
-    train = _read(lake, feature_set, fold.train, _midnight(fold.test[0]), maturity).materialize()
-    test = _read(lake, feature_set, fold.test, _midnight(fold.test[1]) + maturity, maturity)
-    train_x, train_y = _arrays(train, feature_set.names)
-    test_x, test_y = _arrays(test, feature_set.names)
+def _load(source: Source, fold: Fold, *, keep_datasets: bool) -> FoldData:
+    names = source.feature_set.names
+    train = source.read(fold.train, _midnight(fold.test[0])).materialize()
+    test = source.read(fold.test, _midnight(fold.test[1]) + source.maturity)
+    train_x, train_y = _arrays(train, names)
+    test_x, test_y = _arrays(test, names)
     for days, truth in ((fold.train, train_y), (fold.test, test_y)):
         _require_both_classes(days, truth)
     logger.info(
         "fold read", extra={"fold": fold.name, "train_rows": train_y.size, "validation_rows": test_y.size}
     )
     return FoldData(fold.name, train_x, train_y, test_x, test_y, train if keep_datasets else None)
-
-
-def _read(
-    lake: Lake, feature_set: FeatureSet, days: tuple[date, date], as_of: datetime, maturity: timedelta
-) -> Dataset:
-    return examples(lake, feature_set, first=days[0], last=days[1], as_of=as_of, maturity=maturity)
 
 
 def _arrays(dataset: Dataset, names: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -23,6 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from fraud.errors import ClusterError, ConfigError, FraudError
 from fraud.features.spec import FeatureSet
+from fraud.jobs.examples import pin
 from fraud.settings import LabelSettings, TrainSettings
 from fraud.storage.lake import Lake
 from tuning import folds as folding
@@ -106,19 +107,7 @@ def run(
     """
     _check(tune, train, storage)
     started = time.monotonic()
-    first, after_last = folding.span(lake, feature_set, end)
-    folds = folding.plan(first, after_last, tune=tune, maturity_d=labels.label_maturity_d)
-    data = folding.load(lake, feature_set, folds, labels, keep_datasets=tune.workers_per_trial > 1)
-    work = Work(data, feature_set.names, train, tune.workers_per_trial, tune.report_rounds, storage)
-    storage.mkdir(parents=True, exist_ok=True)
-    file = journal.file_for(
-        storage,
-        {
-            "features": (feature_set.table, lake.version(feature_set.table), lake.version("labels")),
-            "folds": [asdict(fold) for fold in folds],
-            "settings": (tune.model_dump(), train.model_dump(), labels.model_dump()),
-        },
-    )
+    work, file = _prepare(lake, feature_set, tune=tune, train=train, labels=labels, storage=storage, end=end)
     resumed = journal.read(file)
     with tracking.run("search", tags={"job": "tune", "features_version": feature_set.version}) as parent:
         failed = _search(work, tune, file, resumed)
@@ -129,6 +118,38 @@ def run(
     file.unlink()
     settings = space.apply(train, _winning(finished[0]))
     return SearchResult(settings, finished, failed, len(resumed), parent.id, time.monotonic() - started)
+
+
+def _prepare(
+    lake: Lake,
+    feature_set: FeatureSet,
+    *,
+    tune: TuneSettings,
+    train: TrainSettings,
+    labels: LabelSettings,
+    storage: Path,
+    end: date | None,
+) -> tuple[Work, Path]:
+    """Read the folds; returns what the trials share and the journal of exactly this search."""
+    versions = pin(lake, feature_set)
+    maturity_d = labels.label_maturity_d
+    first, last = folding.span(lake, feature_set, end, maturity_d=maturity_d)
+    folds = folding.plan(first, last, tune=tune, maturity_d=maturity_d)
+    source = folding.Source(lake, feature_set, versions, timedelta(days=maturity_d))
+    data = folding.load(source, folds, keep_datasets=tune.workers_per_trial > 1)
+    storage.mkdir(parents=True, exist_ok=True)
+    identity = {
+        "lake": lake.uri,
+        "versions": versions,
+        "features": feature_set.version,
+        "folds": [asdict(fold) for fold in folds],
+        # More trials or fewer at once are the same search, gone on with.
+        "tune": tune.model_dump(exclude={"trials", "max_concurrent_trials"}),
+        "train": train.model_dump(),
+        "labels": labels.model_dump(),
+    }
+    work = Work(data, feature_set.names, train, tune.workers_per_trial, tune.report_rounds, storage)
+    return work, journal.file_for(storage, identity)
 
 
 def concurrency(tune: TuneSettings, train: TrainSettings, cpus: float) -> int:

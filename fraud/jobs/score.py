@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import numpy as np
@@ -33,7 +33,9 @@ from fraud.model.policy import DECISIONS, Policy
 from fraud.model.reasons import reasons
 from fraud.settings import ScoreSettings
 from fraud.storage.lake import Lake, Part
-from fraud.storage.registry import ModelRef
+
+if TYPE_CHECKING:
+    from fraud.storage.registry import ModelRef  # its MLflow costs seconds and is no use to an actor
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def run(
     known = _score_parts(lake)
     days = _days(lake, bundle, known, version, first)
     logger.info("scoring", extra={"days": len(days), "model_version": ref.version, "run_kind": run_kind})
-    rows = _work(lake, days, bundle, policy, stamp, settings)
+    rows = _work(lake, days, bundle, policy, stamp, settings=settings)
     counts = {name: sum(int(row[name]) for row in rows) for name in _COUNTS}
     parts = [
         Part(row["path"], int(row["rows"]), int(row["size"]), row["event_date"])
@@ -252,12 +254,7 @@ def _days(lake: Lake, bundle: Bundle, scores: Sequence[Part], version: int, firs
 
 
 def _work(
-    lake: Lake,
-    days: Sequence[Day],
-    bundle: Bundle,
-    policy: Policy,
-    stamp: Stamp,
-    settings: ScoreSettings,
+    lake: Lake, days: Sequence[Day], bundle: Bundle, policy: Policy, stamp: Stamp, *, settings: ScoreSettings
 ) -> list[dict[str, Any]]:
     """Score the days in a pool of actors; return one row of counts a day."""
     if not days:
@@ -285,5 +282,5 @@ def _refuse_race(lake: Lake, known: Sequence[Part], stamp: Stamp) -> None:
             continue
         if _of(lake.read_part(schema.SCORES, part, ["model_version", "run_kind"]), stamp).num_rows:
             raise ClusterError(
-                "another run has scored with this model version meanwhile, nothing was committed: run it again"
+                "another run scored with this model version meanwhile, nothing was committed: run it again"
             )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,10 @@ from fraud.model import policy as policies
 from fraud.model.policy import Policy
 from fraud.settings import LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
-from fraud.storage.registry import Registry
-from fraud.storage.tracking import Tracking
+
+if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
+    from fraud.storage.registry import Registry
+    from fraud.storage.tracking import Tracking
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def run(
         }
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "bundle"
-            digest, made = _save(place, plan, booster, rows.profile, scored, policy)
+            digest, made = _save(place, plan, booster, rows.profile, scored, settings=policy)
             version = registry.register(tracked.id, place, made)
         if alias is not None:
             registry.set_alias(alias, version, actor="fraud train", reason=f"trained in run {tracked.id}")
@@ -227,6 +229,7 @@ def _save(
     booster: xgb.Booster,
     seen: Profile,
     scored: Scored,
+    *,
     settings: PolicySettings,
 ) -> tuple[str, Policy]:
     """Calibrate, choose the thresholds, write the bundle; return its digest and the policy."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
 from fraud.errors import BundleError, NotEnoughDataError
 
@@ -93,6 +92,8 @@ def fit(scores: Points, is_fraud: NDArray[np.bool_]) -> Calibration:
     Raises:
         NotEnoughDataError: There is no fraud, or nothing but frauds.
     """
+    from sklearn.isotonic import IsotonicRegression  # a replica calibrates, it never fits
+
     frauds, rows = int(np.count_nonzero(is_fraud)), len(scores)
     if not 0 < frauds < rows:
         raise NotEnoughDataError(

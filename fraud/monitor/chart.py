@@ -40,7 +40,8 @@ def measures(weeks: Sequence[str], provisional: Sequence[bool], series: Sequence
 
 def mark(series: Series) -> str:
     """Draw the mark of a series for a legend: the same shape as its points."""
-    return f'<svg width="22" height="12"><path class="line {series.style}" d="M1 6H21"/>{_point(series, 11, 6, "")}</svg>'
+    line = f'<path class="line {series.style}" d="M1 6H21"/>'
+    return f'<svg width="22" height="12" aria-hidden="true">{line}{_point(series, 11, 6, "")}</svg>'
 
 
 def sparkline(values: Sequence[float], threshold: float) -> str:
@@ -70,15 +71,17 @@ def _grid() -> list[str]:
 
 
 def _week_axis(weeks: Sequence[str], provisional: Sequence[bool]) -> list[str]:
-    half = (_x(1, len(weeks)) - _x(0, len(weeks))) / 2 if len(weeks) > 1 else 40
+    half = (_WIDTH - _RIGHT - _LEFT) / len(weeks) / 2
     every = -(-len(weeks) // _LABELS)
     parts = []
     for i, week in enumerate(weeks):
         x = _x(i, len(weeks))
         if provisional[i]:
-            parts.append(
-                f'<rect class="band" x="{x - half:.1f}" y="{_TOP}" width="{2 * half:.1f}" height="{_BOTTOM - _TOP}"/>'
+            corner, size = (
+                f'x="{x - half:.1f}" y="{_TOP}"',
+                f'width="{2 * half:.1f}" height="{_BOTTOM - _TOP}"',
             )
+            parts.append(f'<rect class="band" {corner} {size}/>')
         if (len(weeks) - 1 - i) % every == 0:
             parts.append(f'<text x="{x:.1f}" y="{_BOTTOM + 20}" text-anchor="middle">{escape(week)}</text>')
     return parts

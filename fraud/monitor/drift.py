@@ -69,6 +69,6 @@ def compare(week: date, name: str, reference: Histogram, current: Histogram) -> 
 
 
 def judged_week(drifts: Sequence[Drift], as_of: datetime) -> date | None:
-    """Return the newest week fit to be judged: over, with ``JUDGED_ROWS``. None where there is no such week."""
+    """Return the newest week that is over and has ``JUDGED_ROWS``; None where there is none."""
     weeks = {row.week for row in drifts if row.rows >= JUDGED_ROWS and is_complete(row.week, as_of)}
     return max(weeks, default=None)

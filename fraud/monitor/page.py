@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from html import escape
 from typing import Final
 
@@ -53,10 +53,14 @@ class Findings:
     performance: tuple[Performance, ...]
     drift: tuple[Drift, ...]
 
+    def is_matured(self, row: Performance) -> bool:
+        """Whether a week holds measured transactions and nothing provisional."""
+        return row.matured > 0 and not row.is_provisional(self.as_of)
+
     def newest_matured(self) -> Performance | None:
-        """The newest week of the model with all truth known, if there is one."""
-        rows = [row for row in self.performance if row.model_version == self.model_version and row.matured]
-        return max((row for row in rows if not row.is_provisional(self.as_of)), key=_week, default=None)
+        """The model's newest week that is matured, if there is one."""
+        own = [row for row in self.performance if row.model_version == self.model_version]
+        return next((row for row in reversed(own) if self.is_matured(row)), None)
 
     def judged(self) -> tuple[Drift, ...]:
         """The newest week fit to be judged, the largest index first; empty where there is none."""
@@ -86,10 +90,6 @@ def render(findings: Findings) -> str:
             "</main></body></html>\n",
         ]
     )
-
-
-def _week(row: Performance | Drift) -> date:
-    return row.week
 
 
 def _tiles(findings: Findings) -> str:
@@ -142,29 +142,26 @@ def _performance(findings: Findings) -> str:
     body = "".join(_performance_row(row, findings.as_of) for row in newest_first)
     return (
         "<section><h2>Performance on matured labels</h2>"
-        f"<p>A week is provisional while it is not over or the truth of some of its transactions is not known. Frauds "
-        f"are reported at once, while a transaction without a label is presumed genuine only after "
+        "<p>A week is provisional while it is not over, or the truth of some of its transactions is unknown. "
+        "A fraud may be reported early, while a transaction without a label is presumed genuine only after "
         f"{_days(findings.maturity_d)}: until then the measures tend to look better than they will be.</p>"
-        '<div class="scroll"><table><thead><tr><th scope="col" class="text">Week</th>'
-        f'<th scope="col" class="text">Model</th>{heads}<th scope="col" class="text">State</th></tr></thead>'
+        '<div class="scroll"><table><thead><tr><th scope="col" class="text">Week of</th>'
+        f'<th scope="col" class="text">State</th><th scope="col" class="text">Model</th>{heads}</tr></thead>'
         f"<tbody>{body or _nothing(len(_COLUMNS) + 3, 'No live scores up to this instant.')}</tbody>"
         "</table></div></section>"
     )
 
 
 def _performance_row(row: Performance, as_of: datetime) -> str:
-    provisional = row.is_provisional(as_of)
     counts = (f"{row.unobservable:,}", f"{row.frauds:,}", f"{row.alerts:,}")
     ratios = (_ratio(value) for value in (row.precision, row.recall, row.f1, row.average_precision))
     cells = [f"{row.transactions:,}", _share(row.unknown_share), *counts, *ratios]
-    state = (
-        '<td class="text state open">provisional' if provisional else '<td class="text state settled">matured'
-    )
+    style, state = ("open", "provisional") if row.is_provisional(as_of) else ("settled", "matured")
     return (
-        f'<tr{" class=provisional" if provisional else ""}><th scope="row" class="text">{_days_of(row.week)}</th>'
-        f'<td class="text">{escape(row.model_version)}</td>'
+        f'<tr class="{state}"><th scope="row" class="text">{row.week:%d %b %Y}</th>'
+        f'<td class="text state {style}">{state}</td><td class="text">{escape(row.model_version)}</td>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
-        + f"{state}</td></tr>"
+        + "</tr>"
     )
 
 
@@ -173,9 +170,9 @@ def _drift(findings: Findings) -> str:
     judged = findings.judged()
     shown = judged or tuple(row for row in findings.drift if weeks and row.week == weeks[-1])
     when = f"Week of {shown[0].week:%d %b %Y}" if shown else "No week"
-    note = f"{when} against the rows the model was trained on; the dashed line is the threshold {findings.psi_alert:g}."
+    note = f"{when} against the rows the model was trained on; dashed: the threshold {findings.psi_alert:g}."
     if shown and not judged:
-        note += f" No week is over and has {JUDGED_ROWS} rows, so nothing is judged."
+        note += f" No week is over and has {JUDGED_ROWS} rows, so nothing is judged yet."
     body = "".join(_drift_row(row, findings, weeks, is_judged=bool(judged)) for row in shown)
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("PSI", "Rows", "Missing"))
     return (
@@ -208,15 +205,16 @@ def _state(row: Drift, threshold: float) -> tuple[str, str]:
 
 def _definitions(findings: Findings) -> str:
     return (
-        "<footer><p><b>Definitions.</b> Weeks run from Monday to Sunday, UTC, by the time of the transaction. An alert "
-        "is a transaction that was reviewed or declined. Precision is the share of alerts that were fraud, recall the "
-        "share of frauds that were alerts, F1 their harmonic mean, AP (average precision) the mean precision over all "
-        "thresholds of the score. Alerts, frauds and measures count matured transactions only: those with a label, "
-        f"or without one for {_days(findings.maturity_d)}. Unobservable ones were declined or reversed and never "
-        "show whether they were fraud. A dash is a measure that is not defined: no alerts, or no frauds. PSI (population "
-        "stability index) sums (c - r) ln(c / r) over the shares c of the week and r of the training rows in each bin, "
-        f"missing values being one bin and an empty bin counting as {SHARE_FLOOR:.2%}; above {findings.psi_alert:g} is "
-        f"drift, above {_WATCH:g} worth a look. Only weeks that are over and have {JUDGED_ROWS} rows are judged.</p></footer>"
+        "<footer><p><b>Definitions.</b> Weeks run from Monday to Sunday, UTC, by the time of the "
+        "transaction. Alerts were reviewed or declined. Precision is the share of alerts that were fraud, "
+        "recall the share of frauds that were alerts, F1 their harmonic mean, AP (average precision) the "
+        "mean precision over all thresholds of the score. All of them, and the counts of frauds and alerts, "
+        f"are of transactions with a label, or without one for {_days(findings.maturity_d)}. Unobservable "
+        "ones were declined or reversed and never show whether they were fraud. A dash means not defined: "
+        "no alerts, or no frauds. PSI (population stability index) sums (c - r) ln(c / r) over bins, c and "
+        "r being the shares of the week and of the training rows; missing values are one bin, and an empty "
+        f"bin counts as {SHARE_FLOOR:.2%}. Above {findings.psi_alert:g} is drift, above {_WATCH:g} worth a "
+        "look.</p></footer>"
     )
 
 
@@ -236,7 +234,3 @@ def _share(value: float) -> str:
 
 def _days(n: int) -> str:
     return f"{n} day" if n == 1 else f"{n} days"
-
-
-def _days_of(week: date) -> str:
-    return f"{week:%d %b} \N{EN DASH} {week + timedelta(days=6):%d %b %Y}"

@@ -135,7 +135,7 @@ def measure(week: date, model_version: str, tally: Tally) -> Performance:
 
 
 def _average_precision(tally: Tally) -> float:
-    """Return the sum over distinct scores, from the highest, of (R_n - R_{n-1}) P_n, without interpolation."""
+    """Return the sum over distinct scores, the highest first, of (R_n - R_{n-1}) P_n; not interpolated."""
     frauds_at = tally.frauds_at[::-1]
     caught, flagged = np.cumsum(frauds_at), np.cumsum(tally.matured_at[::-1])
     return float(np.sum(frauds_at / caught[-1] * (caught / flagged)))

@@ -20,19 +20,26 @@ CSS: Final = """
   }
 }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+body {
+  margin: 0; background: var(--page); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif;
+}
 main { max-width: 1120px; margin: 0 auto; padding: 32px 20px 48px; }
 h1 { font-size: 26px; line-height: 1.2; margin: 0 0 4px; }
 h2 { font-size: 17px; margin: 0 0 2px; }
 p { margin: 0 0 12px; color: var(--ink-2); max-width: 88ch; }
-section { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 20px; margin-top: 20px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 20px; }
-.tile { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 14px 16px; }
+section, .tile { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
+section { padding: 20px; margin-top: 20px; }
+.tiles {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 12px; margin-top: 20px;
+}
+.tile { padding: 14px 16px; }
 .tile b { display: block; font-size: 28px; line-height: 1.25; font-weight: 600; }
 .tile span { color: var(--ink-2); font-size: 13px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 10px; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
+td { vertical-align: middle; }
 th { color: var(--ink-2); font-size: 13px; font-weight: 600; vertical-align: bottom; }
 tbody tr:last-child > * { border-bottom: 0; }
 .text { text-align: left; }
@@ -47,7 +54,9 @@ tbody th { color: var(--ink); font-size: 15px; font-weight: 500; }
 .watch::before { content: "\\25C6"; color: var(--warn); }
 .stable::before { content: "\\25CF"; color: var(--good); }
 .unjudged::before { content: "\\25CB"; color: var(--muted); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 8px 0; color: var(--ink-2); font-size: 13px; }
+.legend {
+  display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 8px 0; color: var(--ink-2); font-size: 13px;
+}
 .legend span { display: inline-flex; align-items: center; gap: 6px; }
 svg { display: block; }
 svg text { fill: var(--muted); font-size: 12px; font-variant-numeric: tabular-nums; }

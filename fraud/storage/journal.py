@@ -89,7 +89,7 @@ class Journal:
         self._waiting.append((_frame(record), durable))
         if self._flusher is None or self._flusher.done():
             self._flusher = loop.create_task(self._flush())
-        await asyncio.shield(durable)
+        await durable
 
     async def close(self) -> None:
         """Write what is waiting, then close the segment."""
@@ -215,7 +215,8 @@ def _frame(record: bytes) -> bytes:
 
 def _settle(batch: _Batch, failure: JournalError | None) -> None:
     for _, durable in batch:
-        if durable.done():  # its loop is closing
+        # A caller that hung up cancelled its future; setting it would stop the flusher, and everyone with it.
+        if durable.done():
             continue
         if failure is None:
             durable.set_result(None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,3 +116,8 @@ def test_second_service_on_the_port_is_refused(url: str, settings: ServeSettings
 
     with pytest.raises(ClusterError, match="cannot listen"):
         check_port(settings.host, settings.port)
+
+
+def test_service_imports_no_mlflow() -> None:
+    code = "import sys, serve_app.app; sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

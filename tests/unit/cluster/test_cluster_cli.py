@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cluster.cli import main
+from cluster.command import echo, results_only
 from cluster.logs import Line
-from cluster.output import echo, results_only
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -49,5 +50,5 @@ def test_no_fold_tests_a_day_it_could_have_trained_on(folds, train_d, gap_d, tes
     for each in made:
         assert each.test[0] - each.train[1] == timedelta(days=gap_d)
         assert first <= each.train[0] < each.train[1] <= each.test[0] < each.test[1] <= last
-    for newer, older in zip(made, made[1:], strict=False):
+    for newer, older in pairwise(made):
         assert older.test[1] == newer.test[0]

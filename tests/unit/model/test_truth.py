@@ -111,12 +111,10 @@ def test_equals_plain_definition(history, transactions, as_of, maturity):
         known = sorted(row[1:] for row in history if row[0] == transaction_id and row[1] <= as_of)
         if known and known[-1][2]:
             expected.append(FRAUD)
-        elif status == "declined":
-            expected.append(
-                UNOBSERVABLE if event <= as_of else truth_without_status(known, event, as_of, maturity)
-            )
+        elif status == "declined" and event <= as_of:
+            expected.append(UNOBSERVABLE)
         else:
-            expected.append(truth_without_status(known, event, as_of, maturity))
+            expected.append(GENUINE if known or event + maturity <= as_of else UNKNOWN)
     found = truth_as_of(
         np.array([event for event, _ in transactions]),
         pa.array(ids),
@@ -127,7 +125,3 @@ def test_equals_plain_definition(history, transactions, as_of, maturity):
         maturity_us=maturity,
     )
     assert found.tolist() == expected
-
-
-def truth_without_status(known, event, as_of, maturity):
-    return GENUINE if known or event + maturity <= as_of else UNKNOWN

@@ -185,6 +185,11 @@ def test_canonical_request_can_be_posted_again() -> None:
     assert read(request.canonical()) == request
 
 
+def test_negative_zero_is_zero() -> None:
+    body = orjson.dumps(transaction()).replace(b"1.5", b"-0.0")
+    assert b'"distance_km":0.0' in read(body).canonical()
+
+
 def test_label_takes_the_present_as_its_time() -> None:
     label = canonical.label_request(b'{"transaction_id":"t","is_fraud":true}', now_us=77, latest_us=99)
     assert (label.label_time_us, label.source, label.fraud_type) == (77, "api", None)

@@ -60,9 +60,7 @@ def test_free_port_and_foreign_address() -> None:
         check_port("203.0.113.7", port)
 
 
-def test_replica_imports_no_mlflow_and_settings_no_ray() -> None:
-    code = (
-        "import sys, serve_app.settings, serve_app.options; assert 'ray' not in sys.modules; "
-        "import serve_app.app; assert 'mlflow' not in sys.modules"
-    )
+def test_settings_import_no_ray() -> None:
+    # Ray Serve reads its environment when it is imported: settings are read before that.
+    code = "import sys, serve_app.settings, serve_app.options; sys.exit('ray' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -22,6 +22,7 @@ from factories_serve import (
 )
 
 from fraud.errors import BundleError, ConfigError
+from fraud.features import spec
 from fraud.model.bundle import load
 from serve_app.replica import Places, Replica
 from serve_app.served import Watcher
@@ -277,6 +278,17 @@ def test_damaged_model_never_serves(places: Places) -> None:
         await watcher.look()
         assert watcher.served is first
         point(folder, "1", first.bundle.digest)
+        await watcher.look()
+        assert watcher.served.version == "1"
+
+    run(places, scenario)
+
+
+def test_model_of_other_features_waits_for_a_restart(places: Places) -> None:
+    async def scenario(client: httpx.AsyncClient, replica: Replica) -> None:
+        watcher = Watcher(places.pointer, 1)
+        other = spec.load_text(FEATURES.replace("spans: [1d]", "spans: [2d]"), "other.yaml")
+        make_served(places.pointer.parent, "2", feature_set=other)
         await watcher.look()
         assert watcher.served.version == "1"
 

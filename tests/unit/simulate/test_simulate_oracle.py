@@ -83,9 +83,10 @@ def simulate(
 ) -> tuple[Rows, Labels]:
     places = population.terminals(terminals, seed)
     chunks = population.customers(customers, seed).chunks(chunk)
-    rows = concat([generate(some, places, days=days, seed=seed) for some in chunks]).in_table_order()
+    drawn = concat([generate(some, places, days=days, seed=seed) for some in chunks])
     chosen = scenario.compromised_customers(customers, days=days, seed=seed)
-    thefts = scenario.stolen(rows, chosen, seed=seed)
+    thefts = scenario.stolen(drawn, chosen, seed=seed)
+    rows = drawn.in_table_order()
     compromised = scenario.compromised_terminals(terminals, days=days, seed=seed)
     return rows, scenario.label(rows, compromised, thefts)
 
@@ -170,3 +171,19 @@ def test_amount_of_exactly_220_is_genuine():
     labels = scenario.label(rows, np.zeros((1, 1), np.bool_), nothing)
     assert labels.scenario.tolist() == [0, 1]
     assert labels.newly == (1, 0, 0)
+
+
+def test_no_compromise_starts_on_the_last_day():
+    assert not scenario.compromised_terminals(5, days=1, seed=0).any()
+    assert scenario.compromised_terminals(500, days=40, seed=0).sum(axis=0)[-2:].tolist() == [56, 54]
+    assert scenario.compromised_customers(5, days=3, seed=0).shape == (2, 3)
+
+
+def test_each_fraud_is_counted_for_the_first_scenario_it_falls_to():
+    zeros, cents = np.zeros(4, np.int32), np.array([30_000, 30_000, 100, 100], np.int32)
+    rows = Rows(zeros, zeros, np.arange(4, dtype=np.int32), np.array([0, 1, 0, 1], np.int32), cents)
+    thefts = scenario.Stolen(np.array([1, 2, 3]), np.array([1, 1, 2]))
+    labels = scenario.label(rows, np.array([[True], [False]]), thefts)
+    assert labels.newly == (2, 1, 1)
+    assert labels.scenario.tolist() == [2, 3, 3, 3]
+    assert labels.cents.tolist() == [30_000, 150_000, 500, 2_500]

@@ -93,6 +93,25 @@ def test_failed_write_is_reported_and_leaves_no_half_record(
     assert written(tmp_path) == [b'{"n":1}', b'{"n":3}']
 
 
+def test_batch_that_was_not_synced_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_disk(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def scenario() -> None:
+        journal = Journal(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", broken_disk)
+            lost = await asyncio.gather(
+                *(journal.write(b'{"lost":%d}' % n) for n in range(5)), return_exceptions=True
+            )
+        assert all(isinstance(outcome, JournalError) for outcome in lost)
+        await journal.write(b'{"kept":1}')
+        await journal.close()
+
+    asyncio.run(scenario())
+    assert written(tmp_path) == [b'{"kept":1}']
+
+
 def test_full_segment_is_followed_by_a_new_one(tmp_path: Path) -> None:
     async def scenario() -> None:
         journal = Journal(tmp_path, segment_bytes=40)

@@ -1,16 +1,37 @@
-"""Stdout is for the one result of a command; whatever else is printed, by whomever, goes to stderr."""
+"""What every command is: its report goes to stdout as JSON, whatever else is printed goes to stderr."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+import typer
+
+Report = dict[str, Any]
+
 _results: ContextVar[TextIO] = ContextVar("results")
+
+
+def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., Report | None]], Any]:
+    """Register a command: it loads the settings, connects, calls one function and returns a report."""
+
+    def register(function: Callable[..., Report | None]) -> Any:
+        @functools.wraps(function)
+        def run(**arguments: Any) -> None:
+            with results_only():
+                report = function(**arguments)
+                if report is not None:
+                    echo(report)
+
+        return app.command(**options)(run)
+
+    return register
 
 
 @contextmanager
@@ -30,7 +51,7 @@ def results_only() -> Iterator[None]:
             os.close(kept)
 
 
-def echo(report: Mapping[str, Any]) -> None:
+def echo(report: Report) -> None:
     """Print a result as JSON: one line, or indented where a person reads it."""
     stream = _results.get(sys.stdout)
     text = json.dumps(report, indent=2 if stream.isatty() else None, ensure_ascii=False)

@@ -1,0 +1,95 @@
+"""Commands that fill the lake."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.command import Report, command
+from cluster.options import Config, End, Features, LakeUri, WorkDir
+
+app = typer.Typer()
+mapping_app = typer.Typer(help="Mappings: how a source's columns become the lake's.", no_args_is_help=True)
+state_app = typer.Typer(help="The online state of the service.", no_args_is_help=True)
+app.add_typer(mapping_app, name="mapping")
+app.add_typer(state_app, name="state")
+
+
+@command(app)
+def simulate(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    out: Annotated[Path, typer.Option(help="The folder to write Parquet files into.")],
+    profile: str = "handbook",
+    customers: int = 5_000,
+    terminals: int = 10_000,
+    days: int = 183,
+    seed: int = 0,
+) -> Report:
+    """Make up transactions and frauds."""
+    from cluster.runtime import connect
+    from cluster.settings import load
+    from fraud.jobs.simulate import run
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    size = {"customers": customers, "terminals": terminals, "days": days}
+    with connect(settings.ray, name="fraud simulate"):
+        return run(out.absolute(), profile=profile, seed=seed, **size)
+
+
+@command(app)
+def ingest(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A file, folder or pattern: CSV or Parquet.")
+    ],
+    mapping: Annotated[str, typer.Option(metavar="NAME-OR-FILE", help="How its columns are to be read.")],
+) -> Report:
+    """Bring files into the lake."""
+    from fraud.jobs.ingest import run
+
+    from cluster import wiring
+    from cluster.runtime import connect
+    from cluster.settings import load
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    declared, tables, now = wiring.mapping(mapping), wiring.lake(settings), datetime.now(UTC)
+    with connect(settings.ray, name="fraud ingest"):
+        return run(tables, source, declared, ingest=settings.ingest, money=settings.money, now=now)
+
+
+@command(app)
+def featurize(*, config: Config, lake: LakeUri, work: WorkDir, features: Features = None) -> Report:
+    """Compute the features of all transactions that have none yet."""
+    from cluster import wiring
+    from cluster.runtime import connect
+    from cluster.settings import load
+    from fraud.jobs.featurize import run
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work, "features.feature_set": features})
+    with connect(settings.ray, name="fraud featurize"):
+        return run(wiring.lake(settings), wiring.feature_set(settings), settings.features)
+
+
+@command(state_app, name="build")
+def state_build(
+    *, config: Config, lake: LakeUri, work: WorkDir, features: Features = None, as_of: End = None
+) -> Report:
+    """Build the online state from the lake."""
+    from cluster import wiring
+    from cluster.settings import load
+    from fraud.jobs.state import build
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work, "features.feature_set": features})
+    until = as_of.replace(tzinfo=UTC) if as_of else None
+    return build(
+        wiring.lake(settings), wiring.feature_set(settings), wiring.work(settings).state, as_of=until
+    )

@@ -1,0 +1,81 @@
+"""Commands that run the whole, or look after it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.command import Report, command, echo
+from cluster.options import Config, LakeUri, Reference, WorkDir
+
+app = typer.Typer()
+
+
+@command(app)
+def serve(*, config: Config, lake: LakeUri, work: WorkDir, model: Reference = "champion") -> None:
+    """Serve a model over HTTP until interrupted; prints where, once it answers."""
+    from cluster.runtime import connect
+    from cluster.settings import load
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    with connect(settings.ray, name="fraud serve"):
+        from cluster.service import run  # imports Ray Serve, which reads its environment then
+
+        run(settings, reference=model, announce=echo)
+
+
+@command(app, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def submit(
+    *,
+    config: Config,
+    command_words: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its options.")
+    ],
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="The dashboard; default ray.address, RAY_ADDRESS.")
+    ] = "",
+    working_dir: Annotated[Path | None, typer.Option(help="Upload this folder and run in it.")] = None,
+) -> Report:
+    """Run a command as a job on a cluster: follow its log, print its result."""
+    from cluster.settings import load
+    from cluster.submit import run
+
+    settings = load(*config, options={"ray.address": address})
+    now = datetime.now(UTC)
+    return run(command_words, address=settings.ray.address, working_dir=working_dir, now=now, follow=_tell)
+
+
+@command(app)
+def demo(*, config: Config, work: Annotated[str, typer.Option(metavar="DIR")] = "demo-work") -> Report:
+    """Run the whole story, small: from simulated transactions to a model that is ready to serve."""
+    from cluster.demo import Size, run
+    from cluster.settings import load
+
+    return run(load(*config, options={"work.dir": work}), Size(), tell=_tell)
+
+
+@command(app)
+def doctor(*, config: Config, lake: LakeUri, work: WorkDir) -> None:
+    """Check whether this place is fit to run on; exit 1 where it is not."""
+    from cluster.doctor import run
+    from cluster.settings import load
+
+    report = run(load(*config, options={"lake.uri": lake, "work.dir": work}))
+    echo(report)
+    raise typer.Exit(0 if report["ok"] else 1)
+
+
+@command(app, name="config")
+def show_config(*, config: Config, lake: LakeUri, work: WorkDir) -> Report:
+    """Print the settings in force, secrets masked."""
+    from cluster.settings import load, show
+
+    return show(load(*config, options={"lake.uri": lake, "work.dir": work}))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,114 @@
+"""The scoring service of this node: the model put in place, served, and followed when the alias moves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster import wiring
+from cluster.settings import Settings
+from fraud.errors import FraudError
+from fraud.features.spec import FeatureSet
+from fraud.storage.state import OnlineState
+from serve_app import run as serving
+from serve_app.app import build
+
+if TYPE_CHECKING:
+    from fraud.storage.registry import ModelRef
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings, *, reference: str, announce: Callable[[dict[str, Any]], None]) -> None:
+    """Serve a model from the work directory until interrupted; where the reference is an alias, follow it.
+
+    Args:
+        settings: All of them.
+        reference: An alias or a version.
+        announce: Called once requests are answered, with ``url``, ``model``, ``model_version``, ``digest``.
+
+    Raises:
+        ModelNotFoundError: Nothing answers to the reference.
+        ConfigError: There is no online state for the model's features.
+        ClusterError: The port is in use, or no replica could start.
+    """
+    work = wiring.work(settings)
+    ref = wiring.registry(settings).resolve(reference)
+    with running(settings, ref, state=work.state, journal=work.journal) as url:
+        announce({"url": url, "model": ref.name, "model_version": ref.version, "digest": ref.digest})
+        _follow(settings, reference, ref)
+
+
+@contextmanager
+def running(settings: Settings, ref: ModelRef, *, state: Path, journal: Path) -> Iterator[str]:
+    """Serve a version while inside, and yield the URL.
+
+    Args:
+        settings: All of them.
+        ref: The version.
+        state: Folder of an online state that the service may write to.
+        journal: Folder for what it answers.
+
+    Raises:
+        ConfigError: There is no online state for the model's features.
+        ClusterError: The port is in use, or no replica could start.
+    """
+    # Opened once here, so that a missing state is told at once and not by every replica that fails.
+    OnlineState(state, install(settings, ref)).close()
+    application = build(
+        settings.serve, pointer=_pointer(settings), state=state, journal=journal, money=settings.money
+    )
+    try:
+        yield serving.start(application, settings.serve)
+    finally:
+        serving.stop()
+
+
+def install(settings: Settings, ref: ModelRef) -> FeatureSet:
+    """Fetch a version, verified, and make it the one that replicas serve; return the features it reads."""
+    pointer = _pointer(settings)
+    bundle, policy = wiring.registry(settings).fetch(ref, pointer.parent)
+    policy_file = pointer.parent / f"policy-{policy.digest}.json"
+    _replace(policy_file, policy.to_json())
+    _replace(
+        pointer,
+        {
+            "model": ref.name,
+            "version": ref.version,
+            "digest": ref.digest,
+            "bundle": str(bundle.path),
+            "policy": str(policy_file),
+        },
+    )
+    return bundle.feature_set
+
+
+def _pointer(settings: Settings) -> Path:
+    return wiring.work(settings).models / "serving.json"
+
+
+def _follow(settings: Settings, reference: str, served: ModelRef) -> None:
+    registry = wiring.registry(settings)
+    while True:
+        time.sleep(settings.serve.pointer_poll_s)
+        try:
+            ref = registry.resolve(reference)
+            if ref != served:
+                install(settings, ref)
+                served = ref
+                logger.info("another model is put in place", extra={"model_version": ref.version})
+        except FraudError as error:
+            logger.warning("the alias cannot be followed, the model stays", extra={"reason": str(error)})
+
+
+def _replace(file: Path, value: dict[str, Any]) -> None:
+    """Write a whole file and rename it into place: a reader sees the old one or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = file.with_suffix(".tmp")
+    whole.write_text(json.dumps(value), encoding="utf-8")
+    whole.replace(file)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import xgboost as xgb
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fraud import schema
+from fraud.errors import ConfigError, NotEnoughDataError, SchemaError
+from fraud.features.spec import FeatureSet, load_text
+from fraud.jobs import evaluate
+from fraud.model.booster import booster_params
+from fraud.model.bundle import Bundle
+from fraud.model.calibration import Calibration
+from fraud.settings import EvaluateSettings, LabelSettings, TrainSettings
+from fraud.storage.lake import Lake
+
+pytestmark = pytest.mark.ray
+
+FIRST = datetime(2018, 7, 10, tzinfo=UTC)
+DAYS, PER_DAY, CARDS = 40, 60, 80
+TRAIN = TrainSettings(workers=1, rounds=10, max_bin=64)
+SETTINGS = {"train": TRAIN, "evaluate": EvaluateSettings(folds=2, top_k_cards=5), "labels": LabelSettings()}
+
+
+def feature_set(*columns: str) -> FeatureSet:
+    wanted = ", ".join(f"{{column: {column}}}" for column in columns or ("amount", "risk"))
+    return load_text(f"format_version: 1\nname: two\ntime_zone: UTC\nfeatures: [{wanted}]", "test")
+
+
+class Rows:
+    """The test's own plain copy of what the lake holds."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(7)
+        self.day = np.repeat(np.arange(DAYS), PER_DAY)
+        self.card = rng.integers(0, CARDS, self.day.size)
+        self.amount = rng.integers(1, 100_000, self.day.size)
+        self.risk = rng.normal(size=self.day.size)
+        self.is_fraud = rng.random(self.day.size) < 1 / (1 + np.exp(4.5 - 2.5 * self.risk))
+        self.is_fraud[-1] = True  # its label is the newest, and says up to when the truth is known
+        self.x = np.column_stack([self.amount, self.risk]).astype(np.float32)
+
+    def between(self, first: date, last: date) -> np.ndarray:
+        days = [FIRST.date() + timedelta(days=int(day)) for day in self.day]
+        return np.array([first <= day < last for day in days])
+
+    def store(self, lake: Lake, *, cards: bool = True) -> None:
+        n = self.day.size
+        times = [
+            FIRST + timedelta(days=int(day), minutes=number % PER_DAY) for number, day in enumerate(self.day)
+        ]
+        own = {
+            "transaction_id": [f"t{number}" for number in range(n)],
+            "event_time": times,
+            "event_date": [time.date() for time in times],
+            "card_id": [str(card) for card in self.card],
+            "ingest_id": ["i"] * n,
+        }
+        entities = ["card_id"] if cards else []
+        transactions = schema.transactions(entities, {})
+        constant = {"known_at": times, "kind": ["purchase"] * n, "currency": ["EUR"] * n, "tie": [0] * n}
+        amounts = {"amount_minor": self.amount, "amount_base_minor": self.amount}
+        nothing = {"status": [None] * n, "status_time": [None] * n}
+        lake.append(schema.TRANSACTIONS, table(own | constant | amounts | nothing, transactions))
+        values = {**own, "amount": self.amount, "risk": self.risk}
+        lake.append(feature_set().table, table(values, schema.features(feature_set().names)))
+        labels = {
+            "label_time": [time + timedelta(days=7) for time in times],
+            "source": ["bank"] * n,
+            "is_fraud": self.is_fraud,
+            "fraud_type": [None] * n,
+        }
+        every = table(own | labels, schema.labels(entities))
+        lake.append(schema.LABELS, every.filter(every.column("is_fraud")))
+
+
+def table(columns: dict, wanted: pa.Schema) -> pa.Table:
+    return pa.table([pa.array(columns[field.name], field.type) for field in wanted], schema=wanted)
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    return Rows()
+
+
+def bundle(rows: Rows, features: FeatureSet) -> Bundle:
+    matrix = xgb.QuantileDMatrix(rows.x, rows.is_fraud, max_bin=TRAIN.max_bin)
+    booster = xgb.train(booster_params(TRAIN), matrix, 5)
+    return Bundle(booster, features, Calibration((0.0, 1.0), (0.0, 1.0)), {}, {}, "d" * 64, Path())
+
+
+def test_trained_folds_equal_one_process_and_scikit_learn(ray_cluster, lake, tmp_path, rows):
+    rows.store(lake)
+    report = evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path / "runs", **SETTINGS)
+
+    # The newest label is of the last day, 2018-08-18, a week after it: only the days before are mature.
+    expected = []
+    for test_first in (date(2018, 8, 11), date(2018, 8, 4)):
+        train = rows.between(test_first - timedelta(days=14), test_first - timedelta(days=7))
+        test = rows.between(test_first, test_first + timedelta(days=7))
+        matrix = xgb.QuantileDMatrix(rows.x[train], rows.is_fraud[train], max_bin=TRAIN.max_bin)
+        booster = xgb.train(booster_params(TRAIN), matrix, TRAIN.rounds)
+        score = booster.inplace_predict(rows.x[test])
+        y = rows.is_fraud[test]
+        expected.append((roc_auc_score(y, score), average_precision_score(y, score)))
+    for fold, test_first in zip(report["folds"], (date(2018, 8, 11), date(2018, 8, 4)), strict=True):
+        train = rows.between(test_first - timedelta(days=14), test_first - timedelta(days=7))
+        assert fold["name"] == test_first.isoformat()
+        assert fold["test"] == [test_first.isoformat(), (test_first + timedelta(days=6)).isoformat()]
+        assert fold["train_rows"] == 7 * PER_DAY == fold["test_rows"]
+        assert fold["train_frauds"] == np.count_nonzero(rows.is_fraud[train])
+    assert report["auc_roc"]["folds"] == pytest.approx([auc for auc, _ in expected], abs=1e-3)
+    assert report["average_precision"]["folds"] == pytest.approx([ap for _, ap in expected], abs=1e-3)
+    assert report["average_precision"]["mean"] == pytest.approx(np.mean(report["average_precision"]["folds"]))
+    assert report["average_precision"]["std"] == pytest.approx(np.std(report["average_precision"]["folds"]))
+    assert report["average_precision"]["mean"] > 0.2  # the signal is learnable
+    assert report["engine"] == "ray_train"
+    assert report["params"]["rounds"] == 10
+    assert report["features_version"] == feature_set().version
+    assert report["published"] is None
+
+
+def test_protocol_scores_a_bundle_on_the_published_weeks(ray_cluster, lake, tmp_path, rows):
+    rows.store(lake)
+    model = bundle(rows, feature_set())
+    report = evaluate.run(
+        lake, feature_set(), protocol="handbook-baseline", storage=tmp_path, bundle=model, **SETTINGS
+    )
+
+    first = (date(2018, 7, 25) - FIRST.date()).days
+    keep = []
+    for number in np.flatnonzero(rows.between(date(2018, 8, 8), date(2018, 8, 15))):
+        earlier = (rows.day >= first) & (rows.day <= rows.day[number] - 8) & rows.is_fraud
+        if rows.card[number] not in rows.card[earlier]:
+            keep.append(number)
+    y, score = rows.is_fraud[keep], model.scores(rows.x[keep])
+    (fold,) = report["folds"]
+    assert 0 < fold["removed_rows"] == 7 * PER_DAY - len(keep)
+    assert (fold["test_rows"], fold["test_frauds"]) == (len(keep), np.count_nonzero(y))
+    assert (fold["train"], fold["train_rows"]) == (None, None)
+    assert report["auc_roc"]["mean"] == pytest.approx(roc_auc_score(y, score), abs=1e-12)
+    assert report["average_precision"]["mean"] == pytest.approx(average_precision_score(y, score), abs=1e-12)
+    assert 0 < report["card_precision_5"]["mean"] <= 1
+    assert 0 < report["value_detected_5"]["mean"] <= 1
+    assert report["published"]["average_precision"]["mean"] == 0.639
+    assert (report["engine"], report["model"]) == (None, model.digest)
+
+
+def test_without_cards_the_card_figures_state_why_not(ray_cluster, lake, tmp_path, rows):
+    rows.store(lake, cards=False)
+    model = bundle(rows, feature_set())
+    report = evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, bundle=model, **SETTINGS)
+    assert report["card_precision_5"]["mean"] is None
+    assert "card_id" in report["card_precision_5"]["reason"]
+    assert report["average_precision"]["mean"] > 0
+    with pytest.raises(SchemaError, match="needs the column card_id"):
+        evaluate.run(
+            lake, feature_set(), protocol="handbook-baseline", storage=tmp_path, bundle=model, **SETTINGS
+        )
+
+
+def test_bad_requests_are_refused_before_anything_runs(ray_cluster, lake, tmp_path, rows):
+    rows.store(lake)
+    model = bundle(rows, feature_set("amount"))
+    with pytest.raises(ConfigError, match="choose one of handbook-baseline"):
+        evaluate.run(lake, feature_set(), protocol="handbok", storage=tmp_path, **SETTINGS)
+    with pytest.raises(NotEnoughDataError, match="handbook-prequential needs transactions of 2018-07-25 to"):
+        evaluate.run(lake, feature_set(), protocol="handbook-prequential", storage=tmp_path, **SETTINGS)
+    with pytest.raises(ConfigError, match="name the feature set the model was trained on"):
+        evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, bundle=model, **SETTINGS)
+    many = SETTINGS | {"evaluate": EvaluateSettings(folds=9)}
+    with pytest.raises(NotEnoughDataError, match=r"evaluate\.folds"):
+        evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, **many)
