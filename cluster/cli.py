@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -10,6 +9,7 @@ from typer.exceptions import Abort, TyperException
 
 from cluster import logs
 from cluster.commands import data, model, operation
+from cluster.environment import set_defaults
 from fraud.errors import FraudError
 
 app = typer.Typer(
@@ -27,14 +27,15 @@ app.add_typer(operation.app)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    set_defaults()
     logs.configure()
     try:
         code = app(arguments, standalone_mode=False, prog_name="fraud")
     except TyperException as error:
-        error.show() if hasattr(error, "show") else print(error, file=sys.stderr)
+        error.show() if hasattr(error, "show") else typer.echo(error, err=True)
         return error.exit_code
     except FraudError as error:
-        print(f"fraud: {error}", file=sys.stderr)
+        typer.echo(f"fraud: {error}", err=True)
         return 1
     except (KeyboardInterrupt, Abort):
         return 130

@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 
-_STANDARD = {*vars(logging.LogRecord("", 0, "", 0, "", None, None)), "message", "asctime"}
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 _NOISY = (
     "alembic",
     "fsspec",
@@ -48,11 +48,12 @@ class Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write ``message (rows=3 day=2024-01-01)`` on one line."""
         text = super().format(record)
-        facts = {
-            name: value
-            for name, value in vars(record).items()
-            if name not in _STANDARD | {"message", "asctime"}
-        }
+        facts = [f"{name}={value}" for name, value in vars(record).items() if _is_fact(name)]
         if not facts or record.exc_info:
             return text
-        return f"{text} ({' '.join(f'{name}={value}' for name, value in facts.items())})"
+        return f"{text} ({' '.join(facts)})"
+
+
+def _is_fact(name: str) -> bool:
+    """Ray adds attributes of its own to every record, with an underscore before them."""
+    return name not in _STANDARD and not name.startswith("_")

@@ -35,3 +35,7 @@ End = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Use what was known by the start of this day."),
 ]
+First = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Leave earlier days alone."),
+]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cluster import auth, head
+from cluster.environment import set_defaults
 from cluster.logs import quiet_libraries
 from cluster.settings import JOB_VARIABLE
 from fraud.errors import ClusterError, FraudError
@@ -19,28 +20,14 @@ if TYPE_CHECKING:
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 
-_DEFAULTS = {
-    # Read when Ray, Serve and Train are imported, here and in every worker started from here.
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-    "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # An error of ours raised inside a Ray Data function arrives as itself, not as text.
-    "RAY_DATA_RAISE_ORIGINAL_MAP_EXCEPTION": "1",
-    # One thread a process: Ray starts as many processes as there are CPUs.
-    "OMP_NUM_THREADS": "1",
-}
-
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def connect(settings: RaySettings, *, name: str) -> Iterator[str | None]:
-    """Join the Ray the settings name, or start a local one and stop it in the end.
+    """Join the Ray the settings name, or start a local one and stop it in the end; yield its dashboard's URL.
 
-    Yields the dashboard's URL, where there is one. Inside a submitted job that is the job's own cluster, whatever the settings say. Errors of this project
+    Inside a submitted job that is the job's own cluster, whatever the settings say. Errors of this project
     that were raised inside Ray's tasks, trials and training workers come out as themselves.
 
     Args:
@@ -54,14 +41,13 @@ def connect(settings: RaySettings, *, name: str) -> Iterator[str | None]:
     token = prepare(local=not address)
     if address not in {"", "auto"} and not os.environ.get("RAY_USE_TLS"):
         head.check(address, token, settings.connect_timeout_s)
-    import ray  # reads its environment when it is imported
+    import ray  # after its environment is set
 
     joined = ray.is_initialized()
-    if not joined:
-        _init(ray, settings, address, name)
+    dashboard = None if joined else _init(ray, settings, address, name)
     quiet_libraries()
     try:
-        yield _dashboard(ray)
+        yield dashboard
     except Exception as error:
         ours = find_ours(error)
         if ours is None or ours is error:
@@ -73,12 +59,16 @@ def connect(settings: RaySettings, *, name: str) -> Iterator[str | None]:
 
 
 def prepare(*, local: bool) -> str | None:
-    """Set what Ray reads from the environment when it is imported; return the token."""
-    for variable, value in _DEFAULTS.items():
-        os.environ.setdefault(variable, value)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    return auth.switch_on(create=local)
+    """Set what Ray reads from the environment, and switch its token on; return the token."""
+    set_defaults()
+    token = auth.switch_on(create=local)
+    if "ray" in sys.modules:
+        # Ray remembers from its import whether there was a token; this is how it changes its own mind.
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+    return token
 
 
 def find_ours(error: BaseException) -> FraudError | None:
@@ -95,7 +85,7 @@ def find_ours(error: BaseException) -> FraudError | None:
         if isinstance(current, FraudError) and not isinstance(cause, FraudError):
             return current
         failures = getattr(current, "worker_failures", None) or {}
-        waiting += [cause, *failures.values(), current.__cause__, current.__context__]
+        waiting += [cause, *failures.values(), current.__cause__]
     return None
 
 
@@ -106,7 +96,7 @@ def _address(settings: RaySettings) -> str:
     return settings.address or given
 
 
-def _init(ray: Any, settings: RaySettings, address: str, name: str) -> None:
+def _init(ray: Any, settings: RaySettings, address: str, name: str) -> str | None:
     shape = (
         {"address": address}
         if address
@@ -121,14 +111,11 @@ def _init(ray: Any, settings: RaySettings, address: str, name: str) -> None:
     )
     job = ray.job_config.JobConfig(metadata={"job_name": name})
     try:
-        ray.init(job_config=job, logging_level=logging.WARNING, **shape)
+        context = ray.init(job_config=job, logging_level=logging.WARNING, **shape)
     except Exception as error:
         where = f"the Ray at {address}" if address else "a local Ray"
         problem = " ".join(str(error).split()) or type(error).__name__
         raise ClusterError(f"{where} cannot be used: {problem}") from error
-    logger.info("connected to Ray", extra={"address": address or "local", "dashboard": _dashboard(ray)})
-
-
-def _dashboard(ray: Any) -> str | None:
-    url = ray._private.worker.get_dashboard_url()  # noqa: SLF001 - ray.init alone tells it, and only once
-    return f"http://{url}" if url else None
+    dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else None
+    logger.info("connected to Ray", extra={"address": address or "local", "dashboard": dashboard})
+    return dashboard

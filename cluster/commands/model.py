@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from getpass import getuser
 from typing import Annotated
 
 import typer
 
 from cluster.command import Report, command
-from cluster.options import Alias, Config, End, Engine, Features, LakeUri, Reference, WorkDir, Workers
+from cluster.options import Alias, Config, End, Engine, Features, First, LakeUri, Reference, WorkDir, Workers
 
 app = typer.Typer()
 
@@ -151,9 +151,7 @@ def score(
     work: WorkDir,
     model: Reference = "champion",
     run_kind: Annotated[str, typer.Option(help="live, backfill or rescore.")] = "live",
-    first: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="From here on.")
-    ] = None,
+    first: First = None,
 ) -> Report:
     """Score all transactions that this model has not scored yet."""
     from cluster import wiring

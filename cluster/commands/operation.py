@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -78,4 +77,4 @@ def show_config(*, config: Config, lake: LakeUri, work: WorkDir) -> Report:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    typer.echo(line, err=True)

@@ -8,29 +8,23 @@ nothing, and a run that is repeated adds nothing.
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
-from numpy.typing import NDArray
 
 from fraud import schema
 from fraud.errors import ClusterError, ConfigError, TableNotFoundError
-from fraud.features.encode import matrix
-from fraud.model import bundle as bundles
+from fraud.jobs.score_day import COUNTS, Day, Scorer, Stamp, of_run
 from fraud.model.bundle import Bundle
 from fraud.model.policy import DECISIONS, Policy
-from fraud.model.reasons import reasons
 from fraud.settings import ScoreSettings
 from fraud.storage.lake import Lake, Part
 
@@ -42,30 +36,8 @@ logger = logging.getLogger(__name__)
 LIVE: Final = "live"
 RUN_KINDS: Final = (LIVE, "backfill", "rescore")
 
-_COUNTS: Final = ("rows_in", "already_scored", "without_features", *DECISIONS)
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """The files of one event date."""
-
-    event_date: date
-    transactions: tuple[Part, ...]
-    features: tuple[Part, ...]
-    scores: tuple[Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What every row of a run says of its origin."""
-
-    model_version: str
-    run_kind: str
-    model_digest: str
-    policy_version: str
-    features_version: str
-    scored_at: datetime
-    run_id: str
+_READERS: Final = 8
+"""Threads that look which days are finished; they wait for files."""
 
 
 def run(
@@ -111,9 +83,9 @@ def run(
     )
     known = _score_parts(lake)
     days = _days(lake, bundle, known, version, first)
-    logger.info("scoring", extra={"days": len(days), "model_version": ref.version, "run_kind": run_kind})
-    rows = _work(lake, days, bundle, policy, stamp, settings=settings)
-    counts = {name: sum(int(row[name]) for row in rows) for name in _COUNTS}
+    todo, before = _split(lake, days, stamp)
+    logger.info("scoring", extra={"days": len(days), "days_to_do": len(todo), "model_version": ref.version})
+    rows = _work(lake, todo, bundle, policy, stamp, settings=settings)
     parts = [
         Part(row["path"], int(row["rows"]), int(row["size"]), row["event_date"])
         for row in rows
@@ -123,6 +95,7 @@ def run(
         _refuse_race(lake, known, stamp)
         app = f"score:{ref.name}:{ref.version}:{run_kind}"
         lake.commit(schema.SCORES, schema.SCORES_SCHEMA, parts, app=(app, version))
+    counts = {name: sum(int(row[name]) for row in rows) for name in COUNTS}
     if counts["without_features"]:
         logger.warning(
             "transactions without features are not scored, run `fraud featurize` first",
@@ -131,15 +104,15 @@ def run(
     seconds = time.monotonic() - started
     scored = sum(part.rows for part in parts)
     return {
-        "rows_in": counts["rows_in"],
+        "rows_in": counts["rows_in"] + before,
         "scored": scored,
-        "already_scored": counts["already_scored"],
+        "already_scored": counts["already_scored"] + before,
         "without_features": counts["without_features"],
         "decisions": {decision: counts[decision] for decision in DECISIONS},
-        "model_version": ref.version,
-        "model_digest": bundle.digest,
-        "policy_version": policy.version,
-        "run_kind": run_kind,
+        "model_version": stamp.model_version,
+        "model_digest": stamp.model_digest,
+        "policy_version": stamp.policy_version,
+        "run_kind": stamp.run_kind,
         "run_id": stamp.run_id,
         "scores_version": lake.version(schema.SCORES),
         "seconds": round(seconds, 3),
@@ -147,88 +120,32 @@ def run(
     }
 
 
-class Scorer:
-    """Scores days in an actor of Ray Data."""
-
-    def __init__(self, lake: Lake, files: Mapping[str, bytes], policy: Policy, stamp: Stamp) -> None:
-        # The bundle travels as bytes: the driver's cache need not exist on this node.
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                (Path(folder) / name).write_bytes(content)
-            self.bundle = bundles.load(Path(folder), digest=stamp.model_digest)
-        self.lake = lake
-        self.policy = policy
-        self.stamp = stamp
-
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> pa.Table:
-        """Score the day in the batch, write its file, return the file and the counts as one row."""
-        day: Day = batch["day"][0]
-        ids = self._scorable(day)
-        names = self.bundle.feature_set.names
-        table = self.bundle.feature_set.table
-        features = self._read(table, day.features, ["transaction_id", "event_time", *names])
-        features = features.filter(pc.is_in(features.column("transaction_id"), value_set=ids))
-        done = pc.is_in(features.column("transaction_id"), value_set=self._scored(day))
-        new = features.filter(pc.invert(done))
-        result = self._score(new)
-        part = self.lake.write_part(schema.SCORES, result, day.event_date) if new.num_rows else None
-        decided = result.column("decision").to_pylist()
-        row = {
-            "path": part.path if part else "",
-            "rows": new.num_rows,
-            "size": part.size if part else 0,
-            "event_date": day.event_date,
-            "rows_in": features.num_rows,
-            "already_scored": pc.sum(done).as_py() or 0,
-            "without_features": len(ids) - features.num_rows,
-            **{decision: decided.count(decision) for decision in DECISIONS},
-        }
-        return pa.table({name: [value] for name, value in row.items()})
-
-    def _scorable(self, day: Day) -> pa.Array:
-        rows = self._read(schema.TRANSACTIONS, day.transactions, ["transaction_id", "kind"])
-        wanted = pc.is_in(rows.column("kind"), value_set=pa.array(schema.SCORED_KINDS))
-        return rows.filter(wanted).column("transaction_id").combine_chunks()
-
-    def _scored(self, day: Day) -> pa.Array:
-        rows = self._read(schema.SCORES, day.scores, ["transaction_id", "model_version", "run_kind"])
-        return _of(rows, self.stamp).column("transaction_id").combine_chunks()
-
-    def _score(self, rows: pa.Table) -> pa.Table:
-        names = self.bundle.feature_set.names
-        values = matrix(rows, names)
-        scores = self.bundle.scores(values)
-        probabilities = self.bundle.probabilities(scores)
-        asked = np.flatnonzero(self.policy.reasons_asked(probabilities))
-        told = reasons(self.bundle.booster, values[asked], names, most=self.policy.max_reasons)
-        why: list[Sequence[str]] = [()] * rows.num_rows
-        for row, texts in zip(asked, told, strict=True):
-            why[row] = texts
-        stamp = self.stamp
-        columns = {
-            "transaction_id": rows.column("transaction_id"),
-            "event_time": rows.column("event_time"),
-            "score": scores,
-            "probability": probabilities,
-            "decision": self.policy.decide(probabilities),
-            "reasons": pa.array(why, pa.list_(pa.string())),
-            **{name: [getattr(stamp, name)] * rows.num_rows for name in Stamp.__dataclass_fields__},
-        }
-        stored = [field for field in schema.SCORES_SCHEMA if field.name != schema.PARTITION]
-        return pa.table({field.name: columns[field.name] for field in stored}, pa.schema(stored))
-
-    def _read(self, name: str, parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
-        if not parts:
-            core = {"event_time": schema.TIME, "transaction_id": pa.string()}
-            kinds = {**core, "model_version": pa.string(), "run_kind": pa.string()}
-            return pa.schema([(column, kinds.get(column, pa.float64())) for column in columns]).empty_table()
-        return pa.concat_tables(self.lake.read_part(name, part, columns).select(columns) for part in parts)
+def _split(lake: Lake, days: Sequence[Day], stamp: Stamp) -> tuple[list[Day], int]:
+    """Return the days with something to score, and the rows of the others."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        finished = list(readers.map(lambda day: _finished(lake, day, stamp), days))
+    todo = [day for day, rows in zip(days, finished, strict=True) if rows is None]
+    return todo, sum(rows for rows in finished if rows is not None)
 
 
-def _of(rows: pa.Table, stamp: Stamp) -> pa.Table:
-    """The scores of one model version and kind of run."""
-    same_model = pc.equal(rows.column("model_version"), stamp.model_version)
-    return rows.filter(pc.and_(same_model, pc.equal(rows.column("run_kind"), stamp.run_kind)))
+def _finished(lake: Lake, day: Day, stamp: Stamp) -> int | None:
+    """Return how many rows of a day are scored where none is left to score, else None.
+
+    Ids are unique in each table, scores are of transactions with features, and only transactions that are
+    scored have features: equal counts are equal sets. Counting reads two columns of a few distinct values.
+    """
+    featurized = sum(part.rows for part in day.features)
+    done = sum(
+        of_run(lake.read_part(schema.SCORES, part, ["model_version", "run_kind"]), stamp).num_rows
+        for part in day.scores
+    )
+    if done != featurized:
+        return None
+    kinds = [lake.read_part(schema.TRANSACTIONS, part, ["kind"]).column("kind") for part in day.transactions]
+    wanted = sum(
+        pc.sum(pc.is_in(column, value_set=pa.array(schema.SCORED_KINDS))).as_py() or 0 for column in kinds
+    )
+    return done if done == wanted else None
 
 
 def _score_parts(lake: Lake) -> list[Part]:
@@ -280,7 +197,7 @@ def _refuse_race(lake: Lake, known: Sequence[Part], stamp: Stamp) -> None:
     for part in _score_parts(lake):
         if part.path in before:
             continue
-        if _of(lake.read_part(schema.SCORES, part, ["model_version", "run_kind"]), stamp).num_rows:
+        if of_run(lake.read_part(schema.SCORES, part, ["model_version", "run_kind"]), stamp).num_rows:
             raise ClusterError(
                 "another run scored with this model version meanwhile, nothing was committed: run it again"
             )

@@ -26,6 +26,7 @@ from fraud.jobs.reference import Profile, profile
 from fraud.model import booster as boosters
 from fraud.model import bundle, calibration, histogram, metrics
 from fraud.model import policy as policies
+from fraud.model.calibration import Calibration
 from fraud.model.policy import Policy
 from fraud.settings import LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
@@ -93,6 +94,16 @@ class Rows:
     profile: Profile
 
 
+@dataclass(frozen=True)
+class Made:
+    """What came out: the model, how it scored, its curve and its thresholds."""
+
+    booster: xgb.Booster
+    scored: Scored
+    curve: Calibration
+    policy: Policy
+
+
 def run(
     lake: Lake,
     feature_set: FeatureSet,
@@ -144,36 +155,21 @@ def run(
     with tracking.run("train", parent=parent_run, tags=tags) as tracked:
         tracked.params({**train.model_dump(), **labels.model_dump(), **policy.model_dump()})
         tracked.document(plan.metadata(), "training.json")
-        (booster,) = engine.fit([rows.train], feature_set.names, train, storage=storage)
-        scored = score(booster, rows.calibration, feature_set.names)
-        figures = {
-            "average_precision": metrics.average_precision(scored.is_fraud, scored.scores),
-            "auc_roc": metrics.auc_roc(scored.is_fraud, scored.scores),
-        }
+        made = _make(plan, rows, policy, storage)
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "bundle"
-            digest, made = _save(place, plan, booster, rows.profile, scored, settings=policy)
-            version = registry.register(tracked.id, place, made)
+            digest = _save(Path(folder) / "bundle", plan, rows.profile, made)
+            version = registry.register(tracked.id, Path(folder) / "bundle", made.policy)
         if alias is not None:
             registry.set_alias(alias, version, actor="fraud train", reason=f"trained in run {tracked.id}")
-        sizes = {
-            "train": _size(plan.days.train, rows.profile.rows, rows.profile.frauds),
-            "calibration": _size(plan.days.calibration, len(scored.scores), int(scored.is_fraud.sum())),
-        }
+        report = _report(plan, rows.profile, made)
         seconds = round(time.monotonic() - started, 3)
-        counts = {f"{name}_{key}": size[key] for name, size in sizes.items() for key in ("rows", "frauds")}
-        tracked.metrics({**figures, **counts, "seconds": seconds})
+        tracked.metrics({**_figures(report), "seconds": seconds})
     return {
         "run_id": tracked.id,
         "model_version": version,
         "digest": digest,
         "features_version": feature_set.version,
-        **sizes,
-        **figures,
-        "policy": made.to_json(),
-        "engine": train.engine,
-        "workers": train.workers,
-        "shrunk": plan.days.shrunk,
+        **report,
         "alias": alias,
         "seconds": seconds,
     }
@@ -223,28 +219,52 @@ def _rows(plan: Plan) -> Rows:
     return Rows(train, calibrated, seen)
 
 
-def _save(
-    folder: Path,
-    plan: Plan,
-    booster: xgb.Booster,
-    seen: Profile,
-    scored: Scored,
-    *,
-    settings: PolicySettings,
-) -> tuple[str, Policy]:
-    """Calibrate, choose the thresholds, write the bundle; return its digest and the policy."""
+def _make(plan: Plan, rows: Rows, settings: PolicySettings, storage: Path) -> Made:
+    """Train, score the calibration days, calibrate, choose the thresholds."""
+    names = plan.feature_set.names
+    (booster,) = engine.fit([rows.train], names, plan.train, storage=storage)
+    scored = score(booster, rows.calibration, names)
     curve = calibration.fit(scored.scores, scored.is_fraud)
-    made = policies.fit(curve.probability(scored.scores), days=plan.days.calibration.days, settings=settings)
-    digest = bundle.save(
+    probabilities = curve.probability(scored.scores)
+    chosen = policies.fit(probabilities, days=plan.days.calibration.days, settings=settings)
+    return Made(booster, scored, curve, chosen)
+
+
+def _save(folder: Path, plan: Plan, seen: Profile, made: Made) -> str:
+    return bundle.save(
         folder,
-        booster=booster,
+        booster=made.booster,
         feature_set=plan.feature_set,
-        calibration=curve,
-        reference={**seen.histograms, bundle.SCORE: histogram.build(scored.scores)},
+        calibration=made.curve,
+        reference={**seen.histograms, bundle.SCORE: histogram.build(made.scored.scores)},
         golden_rows=bundle.golden_rows(seen.histograms, plan.feature_set.names),
         metadata=plan.metadata(),
     )
-    return digest, made
+
+
+def _report(plan: Plan, seen: Profile, made: Made) -> dict[str, Any]:
+    scores, is_fraud = made.scored.scores, made.scored.is_fraud
+    return {
+        "train": _size(plan.days.train, seen.rows, seen.frauds),
+        "calibration": _size(plan.days.calibration, len(scores), int(is_fraud.sum())),
+        "average_precision": metrics.average_precision(is_fraud, scores),
+        "auc_roc": metrics.auc_roc(is_fraud, scores),
+        "policy": made.policy.to_json(),
+        "engine": plan.train.engine,
+        "workers": plan.train.workers,
+        "shrunk": plan.days.shrunk,
+    }
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, float]:
+    """The report's numbers, flat, as MLflow keeps them."""
+    counts = {
+        f"{period}_{key}": report[period][key]
+        for period in ("train", "calibration")
+        for key in ("rows", "frauds")
+    }
+    thresholds = {key: report["policy"][key] for key in ("review_probability", "decline_probability")}
+    return {name: report[name] for name in ("average_precision", "auc_roc")} | counts | thresholds
 
 
 def _size(period: Period, rows: int, frauds: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fraud.errors import DeclarationError
-from fraud.mapping.times import compile_format
+from fraud.mapping.time_format import compile_format
 from fraud.mapping.yaml_file import close_match, read
 from fraud.money import EXPONENTS
 from fraud.schema import CORE_COLUMNS, PARTITION

@@ -78,11 +78,7 @@ def scaled(column: pa.Array, digits: int, *, decimal: str = ".", thousands: str 
     Groups of thousands must be whole groups of three: with a decimal comma, ``1.234`` is a number only where
     ``thousands`` is ``.``, and then it is 1234.
     """
-    grouped = pc.fill_null(column, "0")
-    if thousands:
-        ours, mark = re.escape(thousands), re.escape(decimal)
-        well_grouped = pc.match_substring_regex(grouped, rf"^[+-]?\d{{1,3}}({ours}\d{{3}})+({mark}\d*)?$")
-        grouped = pc.if_else(well_grouped, pc.replace_substring(grouped, thousands, ""), grouped)
+    grouped = _ungrouped(pc.fill_null(column, "0"), decimal, thousands)
     parts = pc.extract_regex(
         grouped, rf"^(?P<sign>[+-]?)(?P<whole>\d*)(?:{re.escape(decimal)}(?P<fraction>\d*))?$"
     )
@@ -105,6 +101,14 @@ def scaled(column: pa.Array, digits: int, *, decimal: str = ".", thousands: str 
     )
 
 
+def _ungrouped(column: pa.Array, decimal: str, thousands: str) -> pa.Array:
+    if not thousands:
+        return column
+    ours, mark = re.escape(thousands), re.escape(decimal)
+    well_grouped = pc.match_substring_regex(column, rf"^[+-]?\d{{1,3}}({ours}\d{{3}})+({mark}\d*)?$")
+    return pc.if_else(well_grouped, pc.replace_substring(column, thousands, ""), column)
+
+
 def _part(parts: pa.StructArray, name: str) -> pa.Array:
     return pc.fill_null(pc.struct_field(parts, name), "")
 
@@ -118,21 +122,15 @@ def numbers(
         The values, and which of them are no finite numbers, shape ``(n,)``.
     """
     array = flat(column)
-    if not pa.types.is_string(array.type):
-        values = pc.fill_null(array.cast(pa.int8()) if pa.types.is_boolean(array.type) else array, None)
-        values = values.cast(pa.float64(), safe=False)
-    else:
-        values, unreadable = _text_numbers(text(array, nulls), decimal, thousands)
-        return values, unreadable
+    if pa.types.is_string(array.type):
+        return _text_numbers(text(array, nulls), decimal, thousands)
+    whole = array.cast(pa.int8()) if pa.types.is_boolean(array.type) else array
+    values = whole.cast(pa.float64(), safe=False)
     return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values), bools(pc.is_inf(values))
 
 
 def _text_numbers(column: pa.Array, decimal: str, thousands: str) -> tuple[pa.Array, Bools]:
-    plain = column
-    if thousands:
-        ours, mark = re.escape(thousands), re.escape(decimal)
-        well_grouped = pc.match_substring_regex(plain, rf"^[+-]?\d{{1,3}}({ours}\d{{3}})+({mark}\d*)?$")
-        plain = pc.if_else(well_grouped, pc.replace_substring(plain, thousands, ""), plain)
+    plain = _ungrouped(column, decimal, thousands)
     shape = rf"^[+-]?(\d+({re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)([eE][+-]?\d{{1,3}})?$"
     fits = pc.match_substring_regex(plain, shape)
     missing = pc.match_substring_regex(plain, "(?i)^nan$")

@@ -60,6 +60,12 @@ class Lake:
         """Whether the table has been created."""
         return bool(DeltaTable.is_deltatable(self.table_uri(name)))
 
+    def tables(self) -> list[str]:
+        """The names of all tables, sorted."""
+        folder = Path(self.uri)
+        names = (child.name for child in folder.iterdir()) if folder.is_dir() else ()
+        return sorted(name for name in names if self.exists(name))
+
     def version(self, name: str) -> int | None:
         """The newest version, or None where there is no table."""
         return self._open(name).version() if self.exists(name) else None
@@ -196,7 +202,7 @@ class Lake:
                 commit_properties=properties,
             )
             return 0
-        self._check_schema(name, schema)
+        self.check_schema(name, schema)
         table = self._open(name)
         table.create_write_transaction(
             actions,
@@ -228,7 +234,12 @@ class Lake:
             raise FormatVersionError(f"table {name}", found, FORMAT_VERSION)
         return table
 
-    def _check_schema(self, name: str, schema: pa.Schema) -> None:
+    def check_schema(self, name: str, schema: pa.Schema) -> None:
+        """Check that rows of a schema can be appended.
+
+        Raises:
+            SchemaError: Naming every column that differs.
+        """
         present = {field.name: field.type for field in self.schema(name)}
         given = {field.name: field.type for field in schema}
         problems = [f"it has no column {column}" for column in given.keys() - present.keys()]

@@ -19,7 +19,9 @@ from fraud.settings import TrainSettings
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 NAMES = ("a", "b", "c")
-SETTINGS = TrainSettings(rounds=30, workers=2, max_bin=256, learning_rate=0.3)
+# More bins than rows: every value is a cut, so the workers' merged sketch is exact. With fewer, XGBoost's
+# merge is approximate and the number of workers alone moves the metric.
+SETTINGS = TrainSettings(rounds=30, workers=2, max_bin=4096, learning_rate=0.3)
 
 
 def make_table(rows: int, seed: int) -> pa.Table:
@@ -46,7 +48,7 @@ def single_process(table: pa.Table, settings: TrainSettings) -> xgb.Booster:
 
 
 @pytest.mark.parametrize(("name", "datasets"), [("ray_train", 2), ("xgboost_ray", 1)])
-def test_distributed_boosters_are_as_good_as_one_process(name: str, datasets: int, tmp_path: Path) -> None:
+def test_distributed_boosters_equal_those_of_one_process(name: str, datasets: int, tmp_path: Path) -> None:
     tables = [make_table(3001 - number, seed=number) for number in range(datasets)]
     unseen = make_table(4000, seed=9)
     settings = SETTINGS.model_copy(update={"engine": name})
@@ -55,7 +57,7 @@ def test_distributed_boosters_are_as_good_as_one_process(name: str, datasets: in
     for table, booster in zip(tables, boosters, strict=True):
         expected = average_precision(truth, predict(single_process(table, settings), matrix(unseen, NAMES)))
         assert average_precision(truth, predict(booster, matrix(unseen, NAMES))) == pytest.approx(
-            expected, abs=0.002
+            expected, abs=1e-4
         )
         assert booster.num_boosted_rounds() == 30
         assert booster.feature_names == list(NAMES)

@@ -113,9 +113,9 @@ def test_weeks_are_measured_on_what_was_known(lake, tmp_path, ray_cluster):
         1.0,
     )
     assert report["newest_matured"]["week"] == second["week"].isoformat() == "2026-03-09"
-    # Of the last week, the labels of Monday and Tuesday are known; number 0 of Monday the 16th is just mature.
+    # Of the last week, Monday's and Tuesday's labels are known; its very first transaction is just mature.
     assert (third["transactions"], third["unobservable"], third["frauds"], third["alerts"]) == (273, 7, 4, 2)
-    assert (third["matured"], third["unknown"]) == (4, 262)
+    assert (third["matured"], third["unknown"]) == (5, 261)
 
 
 def test_drift_is_found_in_the_week_it_happens(lake, tmp_path, ray_cluster):
@@ -126,7 +126,8 @@ def test_drift_is_found_in_the_week_it_happens(lake, tmp_path, ray_cluster):
     found = {(row["week"].day, row["name"]): row for row in rows.to_pylist()}
     assert len(found) == rows.num_rows == report["drift_rows"] == 6
     assert found[2, "amount"]["rows"] == found[2, "score"]["rows"] == 273
-    assert found[2, "amount"]["psi"] < 0.1 < 0.25 < found[16, "amount"]["psi"] == report["psi_max"]
+    assert found[2, "amount"]["psi"] < 0.1
+    assert found[16, "amount"]["psi"] == report["psi_max"] > 0.25
     assert found[2, "score"]["psi"] == found[16, "score"]["psi"] < 0.1
 
 
@@ -141,7 +142,7 @@ def test_running_again_adds_nothing(lake, tmp_path, ray_cluster):
     assert later["matured_weeks"] == 3
     assert later["performance_rows"] == 4
     instants = pc.unique(lake.read(schema.MONITOR_PERFORMANCE).column("as_of"))
-    assert instants.to_pylist() == [AS_OF, AS_OF + timedelta(days=7)]
+    assert sorted(instants.to_pylist()) == [AS_OF, AS_OF + timedelta(days=7)]
 
 
 def test_the_page_and_the_run_say_the_same(lake, tmp_path, ray_cluster):

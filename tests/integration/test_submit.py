@@ -129,7 +129,7 @@ def test_job_runs_on_the_cluster_and_its_result_comes_back(head: Head, tmp_path:
 
 
 def test_failing_job_fails_here_with_its_own_message(head: Head, tmp_path: Path) -> None:
-    done = fraud(head, tmp_path, "submit", "--", "featurize", RAY_ADDRESS=head.dashboard)
+    done = fraud(head, tmp_path, "submit", "--", "state", "build", RAY_ADDRESS=head.dashboard)
     assert_refused(done, "failed: its log says why")
     assert "run `fraud ingest` first" in done.stderr
 

@@ -87,7 +87,7 @@ def test_training_rows_of_a_fold_know_no_label_from_its_validation_days(lake: La
 def test_search_is_refused_before_it_starts(lake: Lake, tmp_path: Path) -> None:
     make_lake(lake, days=20)
     tracking = make_tracking(tmp_path)
-    with pytest.raises(NotEnoughDataError, match="needs 18 days .* there are 13"):
+    with pytest.raises(NotEnoughDataError, match=r"needs 18 days .* there are 13"):
         search.run(lake, FEATURE_SET, tracking=tracking, **asked(tmp_path))
     with pytest.raises(ConfigError, match="absolute"):
         search.run(lake, FEATURE_SET, tracking=tracking, **asked(tmp_path, storage=Path("storage")))

@@ -18,10 +18,12 @@ from cluster.logs import Line
 @pytest.fixture(autouse=True)
 def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
+    root, environment = logging.getLogger(), dict(os.environ)
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def test_config_prints_one_json_object(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -95,6 +97,6 @@ def test_doctor_names_what_is_wrong(
 
 def test_log_line_shows_the_extra_facts() -> None:
     record = logging.makeLogRecord(
-        {"name": "fraud.jobs", "msg": "featurized", "rows": 3, "levelno": logging.INFO}
+        {"name": "fraud.jobs", "msg": "featurized", "rows": 3, "_ray_timestamp_ns": 1}
     )
     assert Line("%(name)s: %(message)s").format(record) == "fraud.jobs: featurized (rows=3)"

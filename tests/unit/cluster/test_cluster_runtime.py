@@ -107,3 +107,9 @@ def test_error_is_found_as_the_cause() -> None:
 
 def test_error_of_others_is_not_ours() -> None:
     assert find_ours(TaskError(ValueError("a programming error"))) is None
+
+
+def test_error_that_was_dealt_with_before_is_not_raised_again() -> None:
+    programming_error = KeyError("in the handler")
+    programming_error.__context__ = FraudError("dealt with")
+    assert find_ours(programming_error) is None

@@ -83,6 +83,12 @@ def test_equal_scores_go_to_the_smaller_number_first():
     assert checks(rows[::-1], k=1).mean == 1.0
 
 
+def test_equal_scores_of_many_cards_stay_in_order():
+    # Few elements are sorted stably by any algorithm; two hundred of two scores are not.
+    rows = [(0, str(card), 0.5 if card % 2 else 0.1, card in (1, 3, 5)) for card in range(200)]
+    assert checks(rows, k=3).mean == 1.0
+
+
 def test_rows_without_a_card_are_ignored():
     found = checks([(0, None, 1.0, True), (0, "1", 0.5, False)], k=1)
     assert found.mean == 0.0

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from factories_serve import (
     FEATURE_SET,
+    FEATURES,
     journalled,
     make_places,
     make_served,

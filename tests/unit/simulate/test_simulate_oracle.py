@@ -175,7 +175,7 @@ def test_amount_of_exactly_220_is_genuine():
 
 def test_no_compromise_starts_on_the_last_day():
     assert not scenario.compromised_terminals(5, days=1, seed=0).any()
-    assert scenario.compromised_terminals(500, days=40, seed=0).sum(axis=0)[-2:].tolist() == [56, 54]
+    assert scenario.compromised_terminals(500, days=2, seed=0).sum(axis=0).tolist() == [2, 2]
     assert scenario.compromised_customers(5, days=3, seed=0).shape == (2, 3)
 
 

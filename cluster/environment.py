@@ -1,0 +1,28 @@
+"""The variables Ray and its libraries read when they are imported, here and in every worker started here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+DEFAULTS: Final = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # An error of ours raised inside a Ray Data function arrives as itself, not as text.
+    "RAY_DATA_RAISE_ORIGINAL_MAP_EXCEPTION": "1",
+    # One thread a process: Ray starts as many processes as there are CPUs.
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def set_defaults() -> None:
+    """Set what is not set; too late for a library that is imported already."""
+    for variable, value in DEFAULTS.items():
+        os.environ.setdefault(variable, value)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
