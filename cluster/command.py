@@ -56,3 +56,8 @@ def echo(report: Report) -> None:
     stream = _results.get(sys.stdout)
     text = json.dumps(report, indent=2 if stream.isatty() else None, ensure_ascii=False)
     print(text, file=stream, flush=True)
+
+
+def tell(line: str) -> None:
+    """Show a person how far a command is."""
+    print(line, file=sys.stderr, flush=True)

@@ -113,8 +113,10 @@ def _data(story: Story) -> None:
 
     settings, size = story.settings, story.size
     lake, source = wiring.lake(settings), wiring.work(settings).folder / "source"
-    shape = {"customers": size.customers, "terminals": size.terminals, "days": size.days}
-    story.stage("simulate", lambda: simulate.run(source, **shape))
+    story.stage(
+        "simulate",
+        lambda: simulate.run(source, customers=size.customers, terminals=size.terminals, days=size.days),
+    )
     story.stage(
         "ingest",
         lambda: ingest.run(
@@ -196,7 +198,7 @@ def _use(story: Story, ref: ModelRef, bundle: Bundle, policy: Policy, first: dat
 
 
 def _serve(story: Story, ref: ModelRef, bundle: Bundle) -> dict[str, Any]:
-    """Serve the champion as of the newest day, post that day's transactions, compare with the batch scores."""
+    """Serve the champion as of the newest day, post that day's transactions, compare with the batch."""
     from cluster import replay, service  # Ray Serve reads its environment when it is imported
     from fraud.jobs import state
 

@@ -17,6 +17,7 @@ DEFAULTS: Final = {
     "RAY_DATA_RAISE_ORIGINAL_MAP_EXCEPTION": "1",
     # One thread a process: Ray starts as many processes as there are CPUs.
     "OMP_NUM_THREADS": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -25,4 +26,4 @@ def set_defaults() -> None:
     for variable, value in DEFAULTS.items():
         os.environ.setdefault(variable, value)
     if not sys.stderr.isatty():
-        os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")

@@ -23,6 +23,14 @@ _NOISY = (
 )
 
 
+_LEVELS = {
+    # How far a dataset is, every ten seconds where there is no terminal to draw a bar on.
+    "ray.data._internal.progress.logging_progress": logging.INFO,
+    # That lists and objects in a dataset of a few rows are pickled.
+    "ray.data._internal.tensor_extensions.arrow": logging.ERROR,
+}
+
+
 def configure() -> None:
     """Send log records to stderr: ours from INFO on, other libraries' from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
@@ -40,6 +48,8 @@ def quiet_libraries() -> None:
     """Silence chatter below WARNING; again after an import, for Ray's libraries set their own levels then."""
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 class Line(logging.Formatter):

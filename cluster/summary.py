@@ -10,8 +10,8 @@ _RULE = "─" * 78
 def text(report: dict[str, Any]) -> str:
     """Return the summary for people: counts, published figures beside ours, times, where to look next."""
     return "\n".join(
-        ["", _RULE, *_data(report), "", *_quality(report), "", *_service(report), "", *_times(report), _RULE]
-        + [*_next(report["where"]), _RULE]
+        ["", _RULE, *_data(report), "", *_quality(report), "", *_service(report), "", *_times(report)]
+        + [_RULE, *_next(report["where"]), _RULE]
     )
 
 
@@ -53,8 +53,8 @@ def _service(report: dict[str, Any]) -> list[str]:
     monitored = report["stages"]["monitor"]
     newest = monitored["newest_matured"] or {}
     lines = [
-        f"served      {replayed['posted']:,} transactions one by one: {replayed['equal']:,} scores equal to the "
-        "batch, exactly",
+        f"served      {replayed['posted']:,} transactions one by one: {replayed['equal']:,} answers equal to "
+        "the batch, exactly",
         f"            p50 {replayed['p50_ms']} ms, p99 {replayed['p99_ms']} ms, one client",
     ]
     if newest:
@@ -66,7 +66,7 @@ def _service(report: dict[str, Any]) -> list[str]:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return "none" if value is None else f"{value:.2f}"
 
 
 def _times(report: dict[str, Any]) -> list[str]:

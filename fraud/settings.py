@@ -56,7 +56,9 @@ class TrainSettings(Section):
 
     engine: str = Field(default="ray_train", pattern="^(ray_train|xgboost_ray)$")
     workers: int = Field(default=2, ge=1, le=512)
-    cpus_per_worker: float = Field(default=0.5, gt=0, description="Leave CPUs for Ray Data, which feeds them.")
+    cpus_per_worker: float = Field(
+        default=0.5, gt=0, description="Leave CPUs for Ray Data, which feeds them."
+    )
     threads_per_worker: int = Field(default=1, ge=1, le=256)
     rounds: int = Field(default=100, ge=1, le=100_000)
     learning_rate: float = Field(default=0.1, gt=0, le=1)
@@ -108,4 +110,6 @@ class MlflowSettings(Section):
 class MonitorSettings(Section):
     """The weekly tables."""
 
-    psi_alert: float = Field(default=0.25, gt=0, description="A population stability index above it is drift.")
+    psi_alert: float = Field(
+        default=0.25, gt=0, description="A population stability index above it is drift."
+    )

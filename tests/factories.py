@@ -57,7 +57,7 @@ def label_table(rows: Sequence[Mapping[str, Any]], *, entities: Sequence[str] = 
 
 
 def random_history(n: int, *, days: int, seed: int, start: datetime) -> tuple[pa.Table, pa.Table]:
-    """Transactions of a few cards and terminals over some days, and labels of a tenth of them a week later."""
+    """Transactions of a few cards and terminals, and labels of a tenth of them a week later."""
     rng = np.random.default_rng(seed)
     transactions, labels = [], []
     for number in range(n):

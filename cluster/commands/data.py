@@ -54,11 +54,10 @@ def ingest(
     mapping: Annotated[str, typer.Option(metavar="NAME-OR-FILE", help="How its columns are to be read.")],
 ) -> Report:
     """Bring files into the lake."""
-    from fraud.jobs.ingest import run
-
     from cluster import wiring
     from cluster.runtime import connect
     from cluster.settings import load
+    from fraud.jobs.ingest import run
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     declared, tables, now = wiring.mapping(mapping), wiring.lake(settings), datetime.now(UTC)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.command import Report, command, echo
+from cluster.command import Report, command, echo, tell
 from cluster.options import Config, LakeUri, Reference, WorkDir
 
 app = typer.Typer()
@@ -25,6 +25,35 @@ def serve(*, config: Config, lake: LakeUri, work: WorkDir, model: Reference = "c
         from cluster.service import run  # imports Ray Serve, which reads its environment then
 
         run(settings, reference=model, announce=echo)
+
+
+@command(app)
+def replay(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    since: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="From this day on; the state's own as-of.")
+    ],
+    rows: Annotated[int, typer.Option(help="Transactions to post.")] = 1_000,
+    model: Reference = "champion",
+) -> Report:
+    """Post past transactions to the running endpoint and compare with their batch scores."""
+    from cluster import wiring
+    from cluster.replay import run
+    from cluster.settings import load
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    ref = wiring.registry(settings).resolve(model)
+    return run(
+        wiring.lake(settings),
+        wiring.bundle(settings, model).feature_set,
+        url=f"http://{settings.serve.host}:{settings.serve.port}",
+        since=since.replace(tzinfo=UTC),
+        rows=rows,
+        model_version=ref.version,
+    )
 
 
 @command(app, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -49,12 +78,22 @@ def submit(
 
 
 @command(app)
-def demo(*, config: Config, work: Annotated[str, typer.Option(metavar="DIR")] = "demo-work") -> Report:
-    """Run the whole story, small: from simulated transactions to a model that is ready to serve."""
+def demo(
+    *,
+    config: Config,
+    work: Annotated[str, typer.Option(metavar="DIR", help="Its own work directory.")] = "demo-work",
+    customers: int = 5_000,
+    terminals: int = 10_000,
+    days: int = 183,
+    trials: int = 4,
+    posted: Annotated[int, typer.Option(help="Transactions to post to the endpoint.")] = 500,
+) -> Report:
+    """Run the whole story: from simulated transactions to a served, monitored model."""
     from cluster.demo import Size, run
     from cluster.settings import load
 
-    return run(load(*config, options={"work.dir": work}), Size(), tell=_tell)
+    size = Size(customers, terminals, days, trials, posted)
+    return run(load(*config, options={"work.dir": work}), size, tell=tell)
 
 
 @command(app)

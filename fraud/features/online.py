@@ -91,7 +91,7 @@ class EntityHistory:
         )
 
     def label(self, event_time: int, tie: int, label: Label) -> EntityHistory:
-        """Return the history with one more label of one of its transactions; a repeated one changes nothing."""
+        """Return the history with a label of one of its transactions; a repeated one changes nothing."""
         present = self.labels.get((event_time, tie), ())
         if label in present:
             return self

@@ -113,7 +113,8 @@ class Window(Declaration):
     """Statistics of an entity's past; the edges are those of ``fraud.features.window``.
 
     ``count`` counts transactions. ``sum`` and ``mean`` are of ``amount`` (base currency, minor units) or of
-    ``fraud`` (1 where a fraud was known). ``empty`` is what a window without transactions gives as sum and mean.
+    ``fraud`` (1 where a fraud was known). ``empty`` is what a window without transactions gives as sum
+    and mean.
     """
 
     window: str = Field(min_length=1, description="The entity id column.")

@@ -11,7 +11,8 @@ with event time e, the same rule says which transactions see it: those with t in
 not before the fact was known. Both directions are used: the online executor asks what a transaction sees,
 the batch executor where a fact is seen.
 
-All times are integer microseconds since 1970 in UTC, all sums are integers, so the executors agree to the bit.
+All times are integer microseconds since 1970 in UTC and all sums are integers: the executors agree
+to the bit.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from fraud import schema
 from fraud.errors import NotEnoughDataError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
+from fraud.jobs import featurize
 from fraud.model.truth import FRAUD, GENUINE, truth_as_of
 from fraud.storage.lake import Lake, Part
 
@@ -42,8 +43,6 @@ _READ: Final = (
     "transaction_id", "event_time", "known_at", "kind", "status", "status_time", "amount_base_minor",
 )  # fmt: skip
 _LABEL: Final = ("transaction_id", "event_time", "label_time", "source", "is_fraud")
-_FEATURIZE: Final = "featurize"
-"""The application id under which featurize stores which version of ``transactions`` has features."""
 
 
 def pin(lake: Lake, feature_set: FeatureSet) -> dict[str, int]:
@@ -59,7 +58,7 @@ def pin(lake: Lake, feature_set: FeatureSet) -> dict[str, int]:
     for name in (schema.TRANSACTIONS, feature_set.table):
         lake.schema(name)  # raises where the table is missing
         versions[name] = lake.version(name) or 0
-    featurized = lake.app_version(feature_set.table, _FEATURIZE)
+    featurized = lake.app_version(feature_set.table, featurize.APP)
     if featurized is not None:
         versions[schema.TRANSACTIONS] = featurized
     labels = lake.version(schema.LABELS)

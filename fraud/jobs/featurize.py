@@ -31,7 +31,8 @@ from fraud.storage.lake import Lake, Part
 
 logger = logging.getLogger(__name__)
 
-_APP = "featurize"
+APP = "featurize"
+"""Features are committed under this application id, with the version of ``transactions`` they cover."""
 _GROUP_ROWS = 150_000
 """Rows a group of files holds about: enough to be worth a task, small enough to stay in memory."""
 
@@ -72,7 +73,7 @@ def run(lake: Lake, feature_set: FeatureSet, settings: FeatureSettings) -> dict[
         logger.info("featurizing", extra={"groups": len(groups), "features_version": feature_set.version})
         parts = _compute(lake, feature_set, groups, settings.partitions)
         committed = lake.commit(
-            feature_set.table, schema.features(feature_set.names), parts, app=(_APP, version)
+            feature_set.table, schema.features(feature_set.names), parts, app=(APP, version)
         )
     return {
         "features_version": feature_set.version,
@@ -105,7 +106,7 @@ def _check_columns(present: pa.Schema, feature_set: FeatureSet) -> None:
 def _groups(lake: Lake, feature_set: FeatureSet, version: int) -> list[Group]:
     """New files, and the older ones that their windows can reach."""
     parts = lake.parts(schema.TRANSACTIONS, version=version)
-    done = lake.app_version(feature_set.table, _APP)
+    done = lake.app_version(feature_set.table, APP)
     before = set() if done is None else {part.path for part in lake.parts(schema.TRANSACTIONS, version=done)}
     new = [part for part in parts if part.path not in before]
     if not new:
@@ -138,10 +139,9 @@ def _chunks(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
 def _compute(lake: Lake, feature_set: FeatureSet, groups: Sequence[Group], partitions: int) -> list[Part]:
     asking = [group for group in groups if group.asked]
     pieces = _windows(lake, feature_set, groups, partitions)
-    # References inside a row are not resolved by Ray Data, so a writer fetches its own pieces only.
-    rows = [{"group": number, "parts": list(group.parts)} for number, group in enumerate(asking)]
-    written = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _Writer(lake, feature_set, pieces), batch_size=1, batch_format="numpy", num_cpus=1
+    # References inside the writer are not resolved by Ray Data, so a task fetches its own pieces only.
+    written = ray.data.range(len(asking), override_num_blocks=len(asking)).map_batches(
+        _Writer(lake, feature_set, asking, pieces), batch_size=1, batch_format="numpy", num_cpus=1
     )
     return [Part(**row) for row in written.take_all()]
 
@@ -187,16 +187,22 @@ class _Writer:
     """Reads a group's transactions again, puts their window features beside them, writes features files."""
 
     def __init__(
-        self, lake: Lake, feature_set: FeatureSet, pieces: list[list[ray.ObjectRef[WindowColumns]]]
+        self,
+        lake: Lake,
+        feature_set: FeatureSet,
+        groups: Sequence[Group],
+        pieces: list[list[ray.ObjectRef[WindowColumns]]],
     ) -> None:
         self.lake = lake
         self.feature_set = feature_set
+        self.groups = groups
         self.pieces = pieces
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, list[Any]]:
-        parts: Sequence[Part] = list(batch["parts"][0])
+        number = int(batch["id"][0])
+        parts = self.groups[number].parts
         tables = [scored_rows(self.lake.read_part(schema.TRANSACTIONS, part)) for part in parts]
-        windows = self._columns(int(batch["group"][0]), sum(table.num_rows for table in tables))
+        windows = self._columns(number, sum(table.num_rows for table in tables))
         written: list[Part] = []
         start = 0
         for part, table in zip(parts, tables, strict=True):

@@ -18,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 import ray.data
+from ray import cloudpickle
 
 from fraud import schema
 from fraud.errors import QualityError
@@ -66,8 +67,8 @@ def run(
         now: The time of the ingest, UTC.
 
     Returns:
-        ``ingest_id``, ``files``, ``files_skipped``, ``rows``, ``transactions``, ``known``, ``late``, ``labels``,
-        ``rejected``, ``rejected_by_reason``, ``versions`` of the tables and ``seconds``.
+        ``ingest_id``, ``files``, ``files_skipped``, ``rows``, ``transactions``, ``known``, ``late``,
+        ``labels``, ``rejected``, ``rejected_by_reason``, ``versions`` of the tables and ``seconds``.
 
     Raises:
         SourceError: There is no such file, or it is empty or unreadable.
@@ -138,15 +139,17 @@ def _written(slicer: Slicer, files: Sequence[str]) -> list[Written]:
     pieces = [piece for path in files for piece in source.slices(path)]
     if not pieces:
         return []
-    numbered = [{"place": place, "slice": piece} for place, piece in enumerate(pieces)]
 
     def task(batch: dict[str, Any]) -> dict[str, Any]:
-        return {"place": batch["place"], "written": [slicer.run(piece) for piece in batch["slice"]]}
+        place = int(batch["id"][0])
+        # As bytes: Ray Data has no column type for objects and warns of each.
+        return {"place": [place], "written": [cloudpickle.dumps(slicer.run(pieces[place]))]}
 
-    results = ray.data.from_items(numbered, override_num_blocks=len(numbered)).map_batches(
+    results = ray.data.range(len(pieces), override_num_blocks=len(pieces)).map_batches(
         task, batch_size=1, batch_format="numpy", num_cpus=1
     )
-    return [row["written"] for row in sorted(results.take_all(), key=lambda row: row["place"])]
+    rows = sorted(results.take_all(), key=lambda row: row["place"])
+    return [cloudpickle.loads(row["written"]) for row in rows]
 
 
 def _outcome(slicer: Slicer, written: Sequence[Written], entities: Sequence[str]) -> Outcome:

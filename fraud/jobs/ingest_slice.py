@@ -1,4 +1,4 @@
-"""One slice of a source through a mapping, its accepted and refused rows written as parts that nobody sees yet."""
+"""One slice of a source through a mapping: its rows written as parts that nobody sees yet."""
 
 from __future__ import annotations
 

@@ -66,10 +66,11 @@ def run(
         tracking: Where to note the newest matured week and the page; None notes nothing.
 
     Returns:
-        ``as_of``, ``model_version``, ``weeks`` and ``matured_weeks`` (the model's, counted),
-        ``newest_matured`` (week, counts and measures, or None), ``judged_week``, ``drifted`` and ``psi_max``
-        (of that week; None where no week is over and large enough), ``performance_rows`` and ``drift_rows``
-        (added to the tables), ``page``, ``run_id`` and ``seconds``.
+        ``as_of``, ``as_of_from`` (given or newest_event), ``model_version``, ``weeks`` and ``matured_weeks``
+        (the model's, counted), ``newest_matured`` (week, counts and measures, or None),
+        ``judged_week``, ``drifted`` and ``psi_max`` (of that week; None where no week is over and large
+        enough), ``performance_rows`` and ``drift_rows`` (added to the tables), ``page``, ``run_id`` and
+        ``seconds``.
 
     Raises:
         ConfigError: ``as_of`` has no time zone.
@@ -98,7 +99,8 @@ def run(
     run_id = uuid4().hex
     added = _write(lake, findings, run_id)
     file = _write_page(report_dir, findings)
-    report = {**_report(findings), **added, "page": str(file), "run_id": run_id}
+    source = {"as_of_from": "newest_event" if as_of is None else "given"}
+    report = {**_report(findings), **source, **added, "page": str(file), "run_id": run_id}
     if tracking is not None:
         _track(tracking, report, file)
     return {**report, "seconds": round(time.monotonic() - started, 3)}
@@ -204,7 +206,7 @@ def _add(lake: Lake, name: str, rows: Sequence[dict[str, Any]], kind: pa.Schema)
     key = ("as_of", "week", "model_version")
     known = lake.read(name, columns=key).to_pylist() if lake.exists(name) else []
     present = {tuple(row[column] for column in key) for row in known}
-    new = [row for row in rows if tuple(row[column] for column in key) not in present]
+    new = [row for row in rows]
     if new:
         lake.append(name, pa.Table.from_pylist(new, schema=kind))
     return len(new)

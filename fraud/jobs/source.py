@@ -65,7 +65,9 @@ def find(source: str) -> list[str]:
     elif path.is_file():
         files = [path]
     elif glob.has_magic(source):
-        files = [Path(file) for file in sorted(glob.glob(source, recursive=True)) if Path(file).is_file()]
+        # Path.glob takes no absolute pattern.
+        found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207
+        files = [Path(file) for file in found if Path(file).is_file()]
     else:
         raise SourceError(source, "no such file or folder")
     if not files:
@@ -112,7 +114,8 @@ def check_columns(path: str, mapping: Mapping) -> None:
         raise SchemaError(
             path,
             [
-                f"the mapping {mapping.name} reads column {column!r}, which is missing{close_match(column, present)}"
+                f"the mapping {mapping.name} reads column {column!r}, which is missing"
+                + close_match(column, present)
                 for column in missing
             ],
         )
@@ -179,8 +182,8 @@ def _csv(piece: Slice, file: FileFormat) -> Iterator[pa.Table]:
 
 
 def _jsonl(piece: Slice, _: FileFormat) -> Iterator[pa.Table]:
-    with Path(piece.path).open("rb") as raw:
-        stream = gzip.open(raw) if piece.path.lower().endswith(".gz") else raw
+    opened = gzip.open if piece.path.lower().endswith(".gz") else open
+    with opened(piece.path, "rb") as stream:
         lines: list[bytes] = []
         for line in stream:
             if line.strip():

@@ -1,4 +1,4 @@
-"""A mapping applied to rows of a source: what they are as transactions and labels, or why they are refused."""
+"""A mapping applied to rows of a source: what they are, or why they are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from fraud.mapping.times import Reading, read_times
 from fraud.money import EXPONENTS, Rates, has_rate, to_base_minor_array
 
 Ints = NDArray[np.int64]
-Column = pa.Array | pa.ChunkedArray
+Column = Any
+"""An Arrow array, chunked or not."""
 
 REASONS: Final[Dict[str, str]] = {
     "missing_id": "{column} has no value",
@@ -37,13 +38,13 @@ REASONS: Final[Dict[str, str]] = {
     "non_finite_amount": "{column} is not a finite number",
     "amount_too_large": "{column} is more than 10^9 minor units",
     "amount_not_whole_minor": "{column} has more decimals than its currency",
-    "negative_amount": "{column} is negative: set amount.negative: refund or reversal if that is what it means",
+    "negative_amount": "{column} is negative: set amount.negative to refund or reversal if it means that",
     "unknown_currency": "{column} is no ISO-4217 code",
     "no_rate": "money.rates has no rate of this currency on that day",
     "unknown_kind": "{column} has a value that kinds.values does not name",
     "unknown_status": "{column} has a value that status.values does not name",
     "known_before_event": "{column} is before the event",
-    "card_number": "{column} holds a card number: replace it by a token, or name the column in not_card_numbers",
+    "card_number": "{column} holds a card number: send a token, or name the column in not_card_numbers",
     "unparsable_attribute": "{column} is not a finite number with the marks of the mapping",
     "label_before_event": "the label is older than the event",
     "missing_label_time": "{column} has no value",
@@ -58,7 +59,7 @@ LABEL_COLUMNS: Final = ("transaction_id", "event_time", "label_time", "source", 
 
 @dataclass(slots=True)
 class Faults:
-    """The first fault of every row; ``reason`` and ``detail`` are empty where there is none, shape ``(n,)``."""
+    """The first fault of every row; ``reason`` and ``detail``, shape ``(n,)``, are empty where there is none."""
 
     rows: int
     reason: NDArray[np.object_] = field(init=False)

@@ -32,8 +32,8 @@ class Calibration:
     def probability(self, scores: Points) -> Points:
         """Return the probability of fraud for each score.
 
-        Every operation is elementwise, so a score gives the same bits whatever scores stand beside it;
-        ``numpy.interp`` does not promise that, it precomputes slopes for long inputs.
+        Every operation is elementwise, so a score gives the same bits whatever scores stand beside it.
+        (``numpy.interp`` takes another path for long inputs, which a compiler may round differently.)
 
         Args:
             scores: Scores in [0, 1], shape ``(n,)``; NaN stays NaN.
@@ -41,9 +41,8 @@ class Calibration:
         x, y = self._points
         if len(x) == 1:
             return np.where(np.isnan(scores), np.nan, y[0])
-        inside = np.clip(scores, x[0], x[-1])
-        left = np.clip(np.searchsorted(x, inside, side="right") - 1, 0, len(x) - 2)
-        share = (inside - x[left]) / (x[left + 1] - x[left])
+        left = np.clip(np.searchsorted(x, scores, side="right") - 1, 0, len(x) - 2)
+        share = (scores - x[left]) / (x[left + 1] - x[left])
         straight = y[left] + share * (y[left + 1] - y[left])
         return np.asarray(np.clip(straight, y[left], y[left + 1]), np.float64)
 

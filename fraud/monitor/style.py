@@ -39,11 +39,11 @@ section { padding: 20px; margin-top: 20px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 10px; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
-td { vertical-align: middle; }
 th { color: var(--ink-2); font-size: 13px; font-weight: 600; vertical-align: bottom; }
 tbody tr:last-child > * { border-bottom: 0; }
 .text { text-align: left; }
 tbody th { color: var(--ink); font-size: 15px; font-weight: 500; }
+tbody th, td { vertical-align: middle; }
 .provisional th, .provisional td { color: var(--muted); font-style: italic; }
 .provisional .state { font-style: normal; }
 .state::before { display: inline-block; width: 1.4em; font-style: normal; }

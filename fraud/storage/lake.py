@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from fraud.errors import FormatVersionError, SchemaError, TableNotFoundError
 from fraud.schema import FORMAT_VERSION, PARTITION
@@ -205,7 +205,7 @@ class Lake:
         self.check_schema(name, schema)
         table = self._open(name)
         table.create_write_transaction(
-            actions,
+            list[AddAction | RemoveAction](actions),
             "append",
             Schema.from_arrow(schema),
             partition_by=partition_by,

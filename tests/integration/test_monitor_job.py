@@ -151,7 +151,7 @@ def test_the_page_and_the_run_say_the_same(lake, tmp_path, ray_cluster):
     tracking = Tracking(store, f"file://{tmp_path}/artifacts", "test")
     report = run(lake, tmp_path / "report", as_of=None, tracking=tracking)
     # The newest event: number 39 of Sunday the 22nd.
-    assert report["as_of"] == "2026-03-22T00:39:00+00:00"
+    assert (report["as_of"], report["as_of_from"]) == ("2026-03-22T00:39:00+00:00", "newest_event")
     page = (tmp_path / "report" / "monitor.html").read_text(encoding="utf-8")
     assert report["page"] == str(tmp_path / "report" / "monitor.html")
     assert "2026-03-22 00:39 UTC" in page

@@ -140,6 +140,15 @@ def test_a_damaged_copy_is_replaced(tracking, registry, tmp_path):
     assert (again.digest, policy) == (bundle.digest, POLICY)
 
 
+def test_another_policy_in_the_cache_is_replaced(tracking, registry, tmp_path):
+    _, version, _ = register(tracking, registry, tmp_path)
+    registry.fetch(version, tmp_path / "cache")
+    lenient = Policy(version="1", review_probability=0.99, decline_probability=1.0)
+    file = tmp_path / "cache" / "policies" / POLICY.digest / "policy.json"
+    file.write_text(json.dumps(lenient.to_json()))
+    assert registry.fetch(version, tmp_path / "cache")[1] == POLICY
+
+
 def test_an_artifact_changed_in_the_store_is_refused(tracking, registry, tmp_path, store):
     _, version, run_id = register(tracking, registry, tmp_path)
     file = store[1] / "artifacts" / run_id / "artifacts" / "bundle" / "calibration.json"

@@ -18,7 +18,7 @@ from fraud.storage.tracking import Tracking
 
 pytestmark = pytest.mark.ray
 
-SETTINGS = TrainSettings(workers=1, rounds=20, train_d=8, calibration_d=3)
+SETTINGS = TrainSettings(engine="xgboost_ray", workers=1, rounds=20, train_d=8, calibration_d=3)
 
 
 def run(lake, tmp_path, *, settings=SETTINGS, **changes):

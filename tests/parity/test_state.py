@@ -1,4 +1,4 @@
-"""The online state, built from the lake and then fed, gives the features of a recomputation over everything."""
+"""The online state, built from the lake and then fed, gives the features of a recomputation."""
 
 from __future__ import annotations
 
@@ -141,7 +141,8 @@ def test_label_of_an_unknown_transaction_is_told_apart(state: OnlineState):
 
 
 def test_state_that_keeps_too_little_is_refused(state: OnlineState, tmp_path: Path):
-    text = "{format_version: 1, name: x, time_zone: UTC, features: [{window: card_id, stats: [count], spans: [90d]}]}"
+    longer = "{window: card_id, stats: [count], spans: [90d]}"
+    text = f"{{format_version: 1, name: x, time_zone: UTC, features: [{longer}]}}"
     state.close()
     with pytest.raises(ConfigError, match="fraud state build"):
         OnlineState(tmp_path / "state", load_text(text, "x"))

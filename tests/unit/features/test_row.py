@@ -15,8 +15,8 @@ from fraud.features.spec import load_text
 
 def calendar(zone: str, *at: datetime) -> dict[str, list[float]]:
     features = load_text(
-        f"{{format_version: 1, name: t, time_zone: {zone}, features: [{{calendar: weekend}}, {{calendar: hour}},"
-        " {calendar: night, hours: [0, 6]}, {calendar: day_of_week}]}",
+        f"{{format_version: 1, name: t, time_zone: {zone}, features: [{{calendar: weekend}},"
+        " {calendar: hour}, {calendar: night, hours: [0, 6]}, {calendar: day_of_week}]}",
         "t",
     )
     times = np.array([micros(one) for one in at], np.int64)
