@@ -10,8 +10,19 @@ _RULE = "─" * 78
 def text(report: dict[str, Any]) -> str:
     """Return the summary for people: counts, published figures beside ours, times, where to look next."""
     return "\n".join(
-        ["", _RULE, *_data(report), "", *_quality(report), "", *_service(report), "", *_times(report)]
-        + [_RULE, *_next(report["where"]), _RULE]
+        [
+            _RULE,
+            *_data(report),
+            "",
+            *_quality(report),
+            "",
+            *_service(report),
+            "",
+            *_times(report),
+            _RULE,
+            *_next(report["where"]),
+            _RULE,
+        ]
     )
 
 

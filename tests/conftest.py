@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cluster.runtime import prepare
 from fraud.storage.lake import Lake
+
+# A replica that stops may be gone at once: nobody else uses the session's endpoint.
+os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
+# Ray, Serve and Train read their environment when they are imported.
+prepare(local=True)
 
 
 @pytest.fixture
@@ -17,10 +24,12 @@ def lake(tmp_path: Path) -> Lake:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """One local Ray with two CPUs, started when the first test asks for it."""
+def ray_cluster() -> Iterator[str]:
+    """The address of one local Ray with two CPUs, started when the first test asks for it."""
     import ray
 
-    ray.init(num_cpus=2, object_store_memory=600_000_000, include_dashboard=False, log_to_driver=True)
-    yield
+    context = ray.init(
+        address="local", num_cpus=2, object_store_memory=600_000_000, include_dashboard=False
+    )
+    yield str(context.address_info["gcs_address"])
     ray.shutdown()

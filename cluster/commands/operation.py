@@ -113,7 +113,3 @@ def show_config(*, config: Config, lake: LakeUri, work: WorkDir) -> Report:
     from cluster.settings import load, show
 
     return show(load(*config, options={"lake.uri": lake, "work.dir": work}))
-
-
-def _tell(line: str) -> None:
-    typer.echo(line, err=True)

@@ -1,0 +1,43 @@
+"""The demo, small, on the real stack: what a user runs first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+
+def demo(work: Path, address: str) -> dict:
+    command = ["demo", "--customers", "400", "--terminals", "800", "--trials", "2", "--posted", "300"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster", *command, "--work", str(work)],
+        env={**os.environ, "RAY_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "answers equal to the batch, exactly" in done.stderr
+    return json.loads(done.stdout)
+
+
+def test_demo_runs_whole_and_a_second_run_adds_nothing(ray_cluster, tmp_path):
+    first = demo(tmp_path / "work", ray_cluster)["stages"]
+    transactions = first["simulate"]["transactions"]
+    assert first["ingest"]["transactions"] == first["featurize"]["transactions"] == transactions
+    assert first["serve"]["replay"]["equal"] == first["serve"]["replay"]["posted"] == 300
+    assert first["serve"]["replay"]["labels"] > 0
+    assert first["score"]["scored"] > 0
+    assert first["evaluate"]["average_precision"]["mean"] > 0.3
+    assert first["monitor"]["newest_matured"]["precision"] is not None
+    assert Path(first["monitor"]["page"]).is_file()
+    second = demo(tmp_path / "work", ray_cluster)["stages"]
+    assert second["simulate"]["reused"]
+    assert (second["ingest"]["transactions"], second["featurize"]["transactions"]) == (0, 0)
+    assert second["serve"]["replay"]["equal"] == 300
