@@ -74,7 +74,7 @@ def submit(
 
     settings = load(*config, options={"ray.address": address})
     now = datetime.now(UTC)
-    return run(command_words, address=settings.ray.address, working_dir=working_dir, now=now, follow=_tell)
+    return run(command_words, address=settings.ray.address, working_dir=working_dir, now=now, follow=tell)
 
 
 @command(app)
