@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -116,6 +118,14 @@ def _init(ray: Any, settings: RaySettings, address: str, name: str) -> str | Non
         where = f"the Ray at {address}" if address else "a local Ray"
         problem = " ".join(str(error).split()) or type(error).__name__
         raise ClusterError(f"{where} cannot be used: {problem}") from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler, set by init, prints a stack and ends the process where it stands.
+        signal.signal(signal.SIGTERM, _end)
     dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else None
     logger.info("connected to Ray", extra={"address": address or "local", "dashboard": dashboard})
     return dashboard
+
+
+def _end(number: int, _frame: object) -> None:
+    """Leave through every ``finally``: what was started here is stopped, what was begun is undone."""
+    sys.exit(128 + number)

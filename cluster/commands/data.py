@@ -65,6 +65,31 @@ def ingest(
         return run(tables, source, declared, ingest=settings.ingest, money=settings.money, now=now)
 
 
+@mapping_app.command(name="init")
+def mapping_init(
+    source: Annotated[str, typer.Argument(metavar="FILES", help="A sample of the source.")],
+) -> None:
+    """Draft a mapping from a sample: YAML on stdout, every guess marked."""
+    from fraud.jobs.mapping import init
+
+    typer.echo(init(source), nl=False)
+
+
+@command(mapping_app, name="check")
+def mapping_check(
+    *,
+    config: Config,
+    source: Annotated[str, typer.Argument(metavar="FILES", help="A file, folder or pattern.")],
+    mapping: Annotated[str, typer.Option(metavar="NAME-OR-FILE", help="How its columns are to be read.")],
+) -> Report:
+    """Show what a mapping would accept and refuse; writes nothing."""
+    from cluster import wiring
+    from cluster.settings import load
+    from fraud.jobs.mapping import check
+
+    return check(source, wiring.mapping(mapping), load(*config).money)
+
+
 @command(app)
 def featurize(*, config: Config, lake: LakeUri, work: WorkDir, features: Features = None) -> Report:
     """Compute the features of all transactions that have none yet."""

@@ -1,21 +1,49 @@
-"""Labels of an ingest: joined with the transactions they label, the known ones left out."""
+"""Labels of an ingest: joined with the transactions they label, and each written once.
+
+A label is known by its key (transaction, label time, source). What the lake has, or what an earlier row said,
+is skipped where it says the same, and refused where it says otherwise.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fraud import schema
 from fraud.errors import TableNotFoundError
-from fraud.mapping.apply import Faults, rejects
+from fraud.jobs.known import lake_ties, rows_with
 from fraud.mapping.ids import tie
+from fraud.mapping.labels import delay_us
 from fraud.mapping.spec import Mapping
 from fraud.storage.lake import Lake
 
-_KEY = ("transaction_id", "label_time", "source", "is_fraud")
+_KEY: Final = ("transaction_id", "label_time", "source")
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What becomes of the labels of an ingest.
+
+    Attributes:
+        fresh: Rows to write, with the columns of ``schema.labels``.
+        fresh_files: The file of each, shape ``(fresh,)``.
+        known: Labels that the lake or an earlier row has, counted by file.
+        refused: Of the others the reason, by file and row number.
+    """
+
+    fresh: pa.Table
+    fresh_files: NDArray[np.int64]
+    known: Counter[int]
+    refused: dict[tuple[int, int], str]
 
 
 def label_entities(lake: Lake) -> list[str]:
@@ -24,7 +52,7 @@ def label_entities(lake: Lake) -> list[str]:
     Raises:
         TableNotFoundError: No transactions were ingested before.
     """
-    if not lake.exists(schema.LABELS):
+    if not lake.exists(schema.LABELS) or not lake.exists(schema.TRANSACTIONS):
         raise TableNotFoundError(
             schema.TRANSACTIONS, lake.uri, "ingest the transactions of these labels first"
         )
@@ -32,91 +60,109 @@ def label_entities(lake: Lake) -> list[str]:
     return [name for name in lake.schema(schema.LABELS).names if name not in plain]
 
 
-def join_labels(lake: Lake, said: pa.Table, mapping: Mapping) -> tuple[pa.Table, pa.Table]:
-    """Find the transactions that a file of labels speaks of.
+def settle(lake: Lake, said: pa.Table, mapping: Mapping, entities: Sequence[str], ingest_id: str) -> Settled:
+    """Tell new labels from known ones and from those that cannot be written.
 
     Args:
-        lake: With the transactions.
-        said: From ``apply_labels``.
-        mapping: Of kind labels.
-
-    Returns:
-        The labels with event time and entities, and the refused rows (row, reason, detail, raw).
+        lake: With the transactions and labels of earlier ingests.
+        said: The columns of ``Applied.labels`` and ``file``, in the order of files and rows.
+        mapping: How the source was read.
+        entities: The entity columns of the lake's labels.
+        ingest_id: Stamped on every row.
     """
-    entities = label_entities(lake)
-    known = _transactions(lake, said.column("transaction_id").combine_chunks(), entities)
-    place = pc.index_in(said.column("transaction_id"), known.column("transaction_id").combine_chunks())
-    faults = Faults(said.num_rows)
-    faults.add(np.asarray(pc.is_null(place)), "unknown_transaction")
-    event_time = (
-        known.column("event_time").combine_chunks().take(pc.fill_null(place, 0))
-        if known.num_rows
-        else (pa.nulls(said.num_rows, schema.TIME))
-    )
-    label_time = _label_time(said, event_time, mapping)
-    faults.add(
-        np.asarray(pc.fill_null(pc.less(label_time, event_time), fill_value=False)), "label_before_event"
-    )
-    kept = pa.array(np.flatnonzero(faults.none))
-    own = known.take(place.take(kept)) if known.num_rows else known
-    labels = mapping.labels
-    columns = {
-        "transaction_id": said.column("transaction_id").take(kept),
-        "event_time": event_time.take(kept),
-        "label_time": label_time.take(kept),
-        "source": pa.array([labels.source if labels else ""] * len(kept), pa.string()),
-        "is_fraud": said.column("is_fraud").take(kept),
-        "fraud_type": said.column("fraud_type").take(kept),
-    } | {entity: own.column(entity) for entity in entities}
-    refused = rejects(said.drop_columns(["row"]), faults, 0)
-    rows = said.column("row").take(refused.column("row"))
-    return pa.table(columns), refused.set_column(0, "row", rows)
-
-
-def new_labels(lake: Lake, labels: Sequence[pa.Table], entities: Sequence[str], ingest_id: str) -> pa.Table:
-    """Return labels in the table's schema, each once, without those the lake has."""
     kind = schema.labels(entities)
-    found = [
-        table.append_column("ingest_id", pa.array([ingest_id] * table.num_rows, pa.string()))
-        .select(kind.names)
-        .cast(kind)
-        for table in labels
-        if table.num_rows
-    ]
-    whole = pa.concat_tables([kind.empty_table(), *found])
-    if not whole.num_rows:
-        return whole
-    keys = _keys(whole)
-    _, first = np.unique(keys, return_index=True)
-    fresh = np.zeros(len(keys), np.bool_)
-    fresh[first] = True
+    if not said.num_rows:
+        return Settled(kind.empty_table(), np.empty(0, np.int64), Counter(), {})
+    refused: dict[tuple[int, int], str] = {}
+    if mapping.kind == "labels":
+        said, refused = _joined(lake, said, mapping, entities)
+    known, conflict = _repeated(lake, said)
+    refused |= _named(said, conflict, "conflict")
+    fresh = said.filter(pa.array(~(known | conflict)))
+    stamped = fresh.append_column("ingest_id", pa.array([ingest_id] * fresh.num_rows, pa.string()))
+    files = np.asarray(fresh.column("file").to_numpy(), np.int64)
+    repeated = Counter(said.column("file").filter(pa.array(known)).to_pylist())
+    return Settled(stamped.select(kind.names).cast(kind), files, repeated, refused)
+
+
+def _joined(
+    lake: Lake, said: pa.Table, mapping: Mapping, entities: Sequence[str]
+) -> tuple[pa.Table, dict[tuple[int, int], str]]:
+    """Add event time and entities from the transactions; refuse what labels none."""
+    ids = said.column("transaction_id").combine_chunks()
+    columns = ["transaction_id", "event_time", *entities]
+    transactions = rows_with(lake, np.unique(tie(ids)), lake_ties(lake), columns).combine_chunks()
+    place = pc.index_in(ids, transactions.column("transaction_id").combine_chunks())
+    refused = _named(said, np.asarray(pc.is_null(place)), "unknown_transaction")
+    said, place = said.filter(pc.is_valid(place)), place.drop_null()
+    for column in columns[1:]:
+        said = said.append_column(column, transactions.column(column).take(place))
+    said = _dated(said, mapping)
+    early = np.asarray(pc.less(said.column("label_time"), said.column("event_time")))
+    refused |= _named(said, early, "label_before_event")
+    return said.filter(pa.array(~early)), refused
+
+
+def _dated(said: pa.Table, mapping: Mapping) -> pa.Table:
+    """Add the assumed delay where a label has no time of its own, and the source's name."""
+    labels = mapping.labels
+    if labels is None:
+        raise ValueError("the mapping declares no labels")
+    at = said.column("label_time")
+    delay = delay_us(labels)
+    if delay is not None:
+        assumed = pc.add(said.column("event_time").cast(pa.int64()), delay).cast(schema.TIME)
+        at = pc.coalesce(at, assumed)
+    named = said.set_column(said.schema.get_field_index("label_time"), "label_time", at)
+    return named.append_column("source", pa.array([labels.source] * said.num_rows, pa.string()))
+
+
+def _repeated(lake: Lake, said: pa.Table) -> tuple[Bools, Bools]:
+    """Per label whether it is known already, and whether what is known says otherwise."""
+    suspects = _suspects(lake, said)
+    known, conflict = np.zeros(said.num_rows, np.bool_), np.zeros(said.num_rows, np.bool_)
+    if not len(suspects):
+        return known, conflict
+    asked = said.take(pa.array(suspects)).select([*_KEY, "is_fraud"])
+    first = dict(_said(_lake_labels(lake, asked)))
+    for place, (key, is_fraud) in zip(suspects, _said(asked), strict=True):
+        if key in first:
+            known[place], conflict[place] = first[key] == is_fraud, first[key] != is_fraud
+        else:
+            first[key] = is_fraud
+    return known, conflict
+
+
+def _suspects(lake: Lake, said: pa.Table) -> NDArray[np.int64]:
+    """Labels of transactions that are labelled more than once, here or in the lake: few, compared singly."""
+    ids = said.column("transaction_id").combine_chunks()
+    codes = np.asarray(ids.dictionary_encode().indices)
+    suspect = np.bincount(codes)[codes] > 1
     if lake.exists(schema.LABELS):
-        old = lake.read(schema.LABELS, columns=list(_KEY))
-        ids = whole.column("transaction_id").combine_chunks()
-        old = old.filter(pc.is_in(old.column("transaction_id"), value_set=ids))
-        fresh &= ~np.isin(keys, _keys(old))
-    return whole.filter(pa.array(fresh))
+        old = lake.read(schema.LABELS, columns=["transaction_id"]).column(0).combine_chunks()
+        suspect |= np.asarray(pc.is_in(ids, value_set=old))
+    return np.flatnonzero(suspect)
 
 
-def _keys(labels: pa.Table) -> np.ndarray:
-    texts = [
-        labels.column(name).cast(pa.int64() if name == "label_time" else pa.string()).cast(pa.string())
-        for name in _KEY
-    ]
-    return np.asarray(pc.binary_join_element_wise(*texts, "\0").to_pylist(), dtype=object).astype(str)
+def _lake_labels(lake: Lake, asked: pa.Table) -> pa.Table:
+    if not lake.exists(schema.LABELS):
+        return asked.schema.empty_table()
+    old = lake.read(schema.LABELS, columns=[*_KEY, "is_fraud"])
+    ids = asked.column("transaction_id").combine_chunks()
+    return old.filter(pc.is_in(old.column("transaction_id"), value_set=ids))
 
 
-def _label_time(said: pa.Table, event_time: pa.Array, mapping: Mapping) -> pa.Array:
-    stated = said.column("label_time").combine_chunks()
-    if mapping.labels is None or mapping.labels.delay_d is None:
-        return stated
-    delay = round(mapping.labels.delay_d * 86_400_000_000)
-    return pc.coalesce(stated, pc.add(event_time.cast(pa.int64()), delay).cast(schema.TIME))
+def _said(labels: pa.Table) -> Iterator[tuple[tuple[str, int, str], bool]]:
+    """Key and answer of every label."""
+    times = labels.column("label_time").cast(pa.int64()).to_pylist()
+    ids, sources, frauds = (
+        labels.column(name).to_pylist() for name in ("transaction_id", "source", "is_fraud")
+    )
+    return zip(zip(ids, times, sources, strict=True), frauds, strict=True)
 
 
-def _transactions(lake: Lake, ids: pa.Array, entities: Sequence[str]) -> pa.Table:
-    """Id, event time and entities of the transactions of these ids."""
-    wanted = pa.array(np.unique(tie(ids)))
-    columns = ["transaction_id", "tie", "event_time", *entities]
-    rows = lake.read(schema.TRANSACTIONS, columns=columns)
-    return rows.filter(pc.is_in(rows.column("tie"), value_set=wanted)).combine_chunks()
+def _named(said: pa.Table, mask: Bools, reason: str) -> dict[tuple[int, int], str]:
+    some = said.filter(pa.array(mask))
+    return dict.fromkeys(
+        zip(some.column("file").to_pylist(), some.column("row").to_pylist(), strict=True), reason
+    )

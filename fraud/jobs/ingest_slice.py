@@ -1,4 +1,4 @@
-"""One slice of a source through a mapping: its rows written as parts that nobody sees yet."""
+"""One slice of a source through a mapping, its rows written as parts that nobody sees yet."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fraud import schema
-from fraud.jobs.source import MALFORMED, Slice, read
-from fraud.mapping.apply import Applied, apply_labels, apply_transactions, attribute_types, late_rows, rejects
-from fraud.mapping.apply import Faults as RowFaults
+from fraud.jobs.mapped import read_mapped
+from fraud.jobs.source_rows import Slice
+from fraud.mapping.apply import Applied, attribute_types
 from fraud.mapping.spec import Mapping
 from fraud.money import Rates
 from fraud.storage.lake import Lake, Part
@@ -44,16 +43,16 @@ class Written:
     Attributes:
         path: The file.
         rows: Read.
-        late: Accepted, after their day was featurized.
+        columns: Of a file that may leave columns out (JSON Lines): those that came up.
         parts: Of ``transactions``, in the order of the file.
-        labels: Rows for ``labels`` (of a file of labels: not yet joined with their transactions).
+        labels: What its rows say of frauds, with the columns of ``Applied.labels``.
         rejects: Parts of ``rejects``.
         reasons: Refused rows by reason.
     """
 
     path: str
     rows: int = 0
-    late: int = 0
+    columns: set[str] = field(default_factory=set)
     parts: list[NewPart] = field(default_factory=list)
     labels: list[pa.Table] = field(default_factory=list)
     rejects: list[Part] = field(default_factory=list)
@@ -70,7 +69,7 @@ class Slicer:
         rates: Into the base currency.
         ingest_id: Stamped on every row.
         now: The time of the ingest.
-        featurized: Dates whose features were computed before.
+        featurized: Days whose features were computed before.
     """
 
     lake: Lake
@@ -78,59 +77,50 @@ class Slicer:
     rates: Rates
     ingest_id: str
     now: datetime
-    featurized: pa.Array
+    featurized: frozenset[date]
 
     def run(self, piece: Slice) -> Written:
         """Read a slice and write its rows."""
         written = Written(piece.path)
-        row = piece.first_row
-        for batch in read(piece, self.mapping.format):
-            for applied in self._applied(batch, row):
-                self._keep(applied, written)
-            written.rows += batch.num_rows
-            row += batch.num_rows
+        for batch in read_mapped(piece, self.mapping, self.rates):
+            written.rows += batch.rows
+            written.columns |= batch.columns
+            for found in batch.found:
+                self._keep(found, written)
         return written
 
-    def _applied(self, batch: pa.Table, first_row: int) -> list[Applied]:
-        table, broken = batch, batch.slice(0, 0)
-        if MALFORMED in batch.column_names:
-            bad = pc.is_valid(batch.column(MALFORMED))
-            broken = batch.filter(bad).select([MALFORMED])
-            table = batch.filter(pc.invert(bad)).drop_columns([MALFORMED])
-        found = []
-        if table.num_rows:
-            if self.mapping.kind == "labels":
-                found.append(apply_labels(table, self.mapping, first_row=first_row))
-            else:
-                found.append(apply_transactions(table, self.mapping, self.rates, first_row=first_row))
-        if broken.num_rows:
-            faults = RowFaults(broken.num_rows)
-            faults.add(np.ones(broken.num_rows, np.bool_), "malformed_row")
-            refused = rejects(broken, faults, first_row + table.num_rows)
-            found.append(Applied(pa.table({}), np.empty(0, np.int64), pa.table({}), refused))
-        return found
-
-    def _keep(self, applied: Applied, written: Written) -> None:
-        if applied.rejects.num_rows:
-            written.rejects.append(self.write_rejects(applied.rejects, written.path))
-            written.reasons.update(applied.rejects.column("reason").to_pylist())
-        if applied.labels.num_rows:
-            written.labels.append(applied.labels)
-        if applied.transactions.num_rows:
-            self._keep_transactions(applied.transactions, applied.transaction_rows, written)
+    def _keep(self, found: Applied, written: Written) -> None:
+        if found.refused.num_rows:
+            written.rejects.append(self.write_rejects(found.refused, written.path))
+            written.reasons.update(found.refused.column("reason").to_pylist())
+        if found.labels.num_rows:
+            written.labels.append(found.labels)
+        if found.transactions.num_rows:
+            self._keep_transactions(found.transactions, found.rows, written)
 
     def _keep_transactions(self, found: pa.Table, rows: NDArray[np.int64], written: Written) -> None:
-        if self.mapping.columns.known_at is None and len(self.featurized):
-            found, late = late_rows(found, self.featurized, self.now)
-            written.late += late
         kind = schema.transactions(self.mapping.entities, attribute_types(self.mapping))
         stamped = found.append_column("ingest_id", pa.array([self.ingest_id] * found.num_rows, pa.string()))
         table = stamped.select(kind.names).cast(kind)
         days = np.asarray(table.column(schema.PARTITION).cast(pa.int32()).to_numpy())
         ties = np.asarray(table.column("tie").to_numpy(), np.int64)
-        for part in self.lake.write_parts(schema.TRANSACTIONS, table):
-            own = days == _epoch_day(part.event_date)
+        for day in np.unique(days):
+            own = np.flatnonzero(days == day)
+            event_date = date.fromordinal(date(1970, 1, 1).toordinal() + int(day))
+            rows_of_day = table if len(own) == len(days) else table.take(pa.array(own))
+            part = self.lake.write_part(schema.TRANSACTIONS, self._dated(rows_of_day, event_date), event_date)
             written.parts.append(NewPart(written.path, part, ties[own], rows[own]))
+
+    def is_late(self, day: date | None) -> bool:
+        """Whether rows of this day come after it was featurized, with no word on when they became known."""
+        return day in self.featurized and self.mapping.columns.known_at is None
+
+    def _dated(self, table: pa.Table, day: date) -> pa.Table:
+        if not self.is_late(day):
+            return table
+        place = table.schema.get_field_index("known_at")
+        now = pa.array([self.now] * table.num_rows, schema.TIME)
+        return table.set_column(place, table.schema.field(place), now)
 
     def write_rejects(self, refused: pa.Table, path: str) -> Part:
         """Write refused rows (row, reason, detail, raw) as a part of ``rejects``."""
@@ -142,7 +132,3 @@ class Slicer:
         }
         table = pa.table(columns).select(schema.REJECTS_SCHEMA.names).cast(schema.REJECTS_SCHEMA)
         return self.lake.write_part(schema.REJECTS, table)
-
-
-def _epoch_day(day: date | None) -> int:
-    return ((day or date.min) - date(1970, 1, 1)).days

@@ -6,8 +6,9 @@ compares integers only. Rows of equal ties are read in full and compared column 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,85 +17,131 @@ from numpy.typing import NDArray
 
 from fraud import schema
 from fraud.jobs.ingest_slice import NewPart
-from fraud.storage.lake import Lake
+from fraud.storage.lake import Lake, Part
 
-_UNCOMPARED = ("ingest_id", "known_at", schema.PARTITION)
-"""What may differ between two deliveries of the same transaction."""
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_UNCOMPARED: Final = ("ingest_id", "known_at", "amount_base_minor", schema.PARTITION)
+"""What may differ between two deliveries: when they came, and the rate an amount was converted at."""
+
+_ROWS_AT_ONCE: Final = 1_000_000
+"""Repeated ids compared at a time, so that delivering a large table again needs little memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Rows of one part that are not new.
+    """Rows of one new part that are not new.
 
     Attributes:
-        part: The part.
-        known: Equal to an earlier row of that id, shape ``(rows of the part,)``.
+        equal: Equal to the first row of that id, shape ``(rows of the part,)``.
         conflict: Different from it, shape ``(rows of the part,)``.
-        table: The part's rows.
     """
+
+    equal: Bools
+    conflict: Bools
+
+
+def lake_ties(lake: Lake) -> list[tuple[Part, Ints]]:
+    """Return the ties of every part of ``transactions``."""
+    if not lake.exists(schema.TRANSACTIONS):
+        return []
+    return [
+        (
+            part,
+            np.asarray(lake.read_part(schema.TRANSACTIONS, part, ["tie"]).column("tie").to_numpy(), np.int64),
+        )
+        for part in lake.parts(schema.TRANSACTIONS)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A new part with repeated ids: its file's place in the order of files, and what is found out."""
 
     part: NewPart
-    known: NDArray[np.bool_]
-    conflict: NDArray[np.bool_]
-    table: pa.Table
+    file: int
+    known: Known
 
 
-def find_known(lake: Lake, parts: Sequence[NewPart]) -> list[Known]:
-    """Return the parts that hold rows which are not new; the first delivery of an id is the one that counts.
+def find_known(lake: Lake, parts: Sequence[NewPart], files: Sequence[str]) -> Mapping[str, Known]:
+    """Return the parts that hold rows which are not new, by the part's path.
 
-    Args:
-        lake: With the transactions of earlier ingests.
-        parts: Of this one, in the order of files and rows.
+    The first delivery of an id is the one that counts: the lake's, else the first in the order of ``files``
+    and rows.
     """
-    suspects = _repeated_ties(lake, parts)
-    if not len(suspects):
-        return []
-    affected = [(part, np.isin(part.ties, suspects)) for part in parts]
-    affected = [(part, mask) for part, mask in affected if mask.any()]
-    tables = [lake.read_part(schema.TRANSACTIONS, part.part) for part, _ in affected]
-    new = pa.concat_tables(
-        table.filter(pa.array(mask)) for table, (_, mask) in zip(tables, affected, strict=True)
-    )
-    old = (
-        _rows_with(lake, suspects).cast(new.schema)
-        if lake.exists(schema.TRANSACTIONS)
-        else new.schema.empty_table()
-    )
-    repeated, equal = _compare(pa.concat_tables([old, new]))
-    repeated, equal = repeated[old.num_rows :], equal[old.num_rows :]
-    found: list[Known] = []
-    start = 0
-    for (part, mask), table in zip(affected, tables, strict=True):
-        stop = start + int(mask.sum())
-        known, conflict = np.zeros(len(mask), np.bool_), np.zeros(len(mask), np.bool_)
-        known[mask] = repeated[start:stop] & equal[start:stop]
-        conflict[mask] = repeated[start:stop] & ~equal[start:stop]
-        if known.any() or conflict.any():
-            found.append(Known(part, known, conflict, table))
-        start = stop
-    return found
+    old = lake_ties(lake)
+    repeated = _repeated([*(ties for _, ties in old), *(part.ties for part in parts)])
+    rank = {path: place for place, path in enumerate(files)}
+    suspects = [
+        _Suspect(part, rank[part.path], Known(np.zeros(len(part.ties), bool), np.zeros(len(part.ties), bool)))
+        for part in parts
+        if among(part.ties, repeated).any()
+    ]
+    for start in range(0, len(repeated), _ROWS_AT_ONCE):
+        _compare_some(lake, repeated[start : start + _ROWS_AT_ONCE], old, suspects)
+    return {
+        suspect.part.part.path: suspect.known
+        for suspect in suspects
+        if (suspect.known.equal | suspect.known.conflict).any()
+    }
 
 
-def _repeated_ties(lake: Lake, parts: Sequence[NewPart]) -> NDArray[np.int64]:
-    ties = [part.ties for part in parts]
-    if lake.exists(schema.TRANSACTIONS):
-        ties.append(
-            np.asarray(lake.read(schema.TRANSACTIONS, columns=["tie"]).column("tie").to_numpy(), np.int64)
-        )
+def among(values: Ints, ascending: Ints) -> Bools:
+    """Tell which values are among sorted ones; many small arrays are looked up in one large one."""
+    if not len(ascending):
+        return np.zeros(len(values), np.bool_)
+    place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.asarray(ascending[place] == values, np.bool_)
+
+
+def rows_with(lake: Lake, ties: Ints, old: Sequence[tuple[Part, Ints]], columns: Sequence[str]) -> pa.Table:
+    """Read the lake's transactions of these ties, given in ascending order."""
+    schema_of = lake.schema(schema.TRANSACTIONS)
+    wanted = pa.schema([schema_of.field(column) for column in columns])
+    tables = [wanted.empty_table()]
+    for part, of_part in old:
+        hits = among(of_part, ties)
+        if hits.any():
+            table = lake.read_part(schema.TRANSACTIONS, part, wanted.names).filter(pa.array(hits))
+            tables.append(table.select(wanted.names).cast(wanted))
+    return pa.concat_tables(tables)
+
+
+def _repeated(ties: Sequence[Ints]) -> Ints:
     ordered = np.sort(np.concatenate([np.empty(0, np.int64), *ties]))
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
-def _rows_with(lake: Lake, ties: NDArray[np.int64]) -> pa.Table:
-    wanted = pa.array(ties)
-    tables = [
-        table.filter(pc.is_in(table.column("tie"), value_set=wanted))
-        for table in (lake.read_part(schema.TRANSACTIONS, part) for part in lake.parts(schema.TRANSACTIONS))
-    ]
-    return pa.concat_tables(tables)
+def _compare_some(
+    lake: Lake, ties: Ints, old: Sequence[tuple[Part, Ints]], suspects: Sequence[_Suspect]
+) -> None:
+    """Compare the rows of some repeated ties, and note in the suspects what they are."""
+    masked = [(suspect, np.flatnonzero(among(suspect.part.ties, ties))) for suspect in suspects]
+    masked = [(suspect, places) for suspect, places in masked if len(places)]
+    if not masked:
+        return
+    new = pa.concat_tables(
+        lake.read_part(schema.TRANSACTIONS, suspect.part.part).take(pa.array(places))
+        for suspect, places in masked
+    )
+    rows = np.concatenate([suspect.part.rows[places] for suspect, places in masked])
+    order = np.lexsort((rows, np.repeat([each.file for each, _ in masked], [len(at) for _, at in masked])))
+    before = new.schema.empty_table()
+    if old:
+        before = rows_with(lake, ties, old, new.column_names).cast(new.schema)
+    repeated, equal = _compare(pa.concat_tables([before, new.take(pa.array(order))]))
+    known, conflict = np.empty(len(order), np.bool_), np.empty(len(order), np.bool_)
+    known[order] = (repeated & equal)[before.num_rows :]
+    conflict[order] = (repeated & ~equal)[before.num_rows :]
+    start = 0
+    for suspect, places in masked:
+        suspect.known.equal[places] = known[start : start + len(places)]
+        suspect.known.conflict[places] = conflict[start : start + len(places)]
+        start += len(places)
 
 
-def _compare(rows: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _compare(rows: pa.Table) -> tuple[Bools, Bools]:
     """Per row whether an earlier row has its id, and whether it equals the first one of that id."""
     codes = np.asarray(rows.column("transaction_id").combine_chunks().dictionary_encode().indices)
     _, first = np.unique(codes, return_index=True)

@@ -206,7 +206,7 @@ def _add(lake: Lake, name: str, rows: Sequence[dict[str, Any]], kind: pa.Schema)
     key = ("as_of", "week", "model_version")
     known = lake.read(name, columns=key).to_pylist() if lake.exists(name) else []
     present = {tuple(row[column] for column in key) for row in known}
-    new = [row for row in rows]
+    new = [row for row in rows if tuple(row[column] for column in key) not in present]
     if new:
         lake.append(name, pa.Table.from_pylist(new, schema=kind))
     return len(new)

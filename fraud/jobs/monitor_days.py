@@ -112,7 +112,7 @@ class MonitorDay:
         # A transaction posted since the last ingest is not in the lake yet: it was known when it happened.
         known_at = pc.coalesce(transactions.column("known_at").take(at), scores.column("event_time"))
         live = pc.equal(scores.column("run_kind"), LIVE)
-        return scores.filter(live)
+        return scores.filter(pc.and_(live, pc.less_equal(known_at.cast(pa.int64()), self.as_of_us)))
 
     def _histograms(self, day: DayFiles, transactions: pa.Table, scores: pa.Table) -> dict[str, Histogram]:
         features = self._read(self.features_table, day.features, ["transaction_id", *self.names])

@@ -39,7 +39,7 @@ def profile(dataset: Dataset, names: Sequence[str]) -> Profile:
     if rows == 0:
         return Profile(0, 0, {name: histogram.build(np.empty(0)) for name in names})
     sample = dataset if rows <= _SAMPLE_ROWS else dataset.random_sample(_SAMPLE_ROWS / rows, seed=0)
-    edges = {name: _edges(sample, name) for name in names}
+    edges = _edges(sample, names)
     counted = dataset.map_batches(
         _count, fn_kwargs={"edges": edges}, batch_size=None, batch_format="pyarrow"
     ).take_all()
@@ -53,9 +53,12 @@ def profile(dataset: Dataset, names: Sequence[str]) -> Profile:
     return Profile(rows, sum(block["frauds"] for block in counted), histograms)
 
 
-def _edges(sample: Dataset, name: str) -> tuple[float, ...]:
-    batches = sample.select_columns([name]).iter_batches(batch_size=None, batch_format="pyarrow")
-    return histogram.build(np.concatenate([batch.column(name).to_numpy() for batch in batches])).edges
+def _edges(sample: Dataset, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    if not names:
+        return {}
+    batches = sample.select_columns(list(names)).iter_batches(batch_size=None, batch_format="pyarrow")
+    whole = pa.concat_tables(batch for batch in batches)
+    return {name: histogram.build(whole.column(name).to_numpy()).edges for name in names}
 
 
 def _count(batch: pa.Table, edges: Mapping[str, tuple[float, ...]]) -> pa.Table:

@@ -1,12 +1,10 @@
-"""A mapping applied to rows of a source: what they are, or why they are refused."""
+"""A mapping applied to rows of a source: transactions and labels, or why a row is neither."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,72 +12,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fraud import schema
-from fraud.mapping.amounts import Amounts, read_amounts
-from fraud.mapping.ids import card_numbers, masked, read_ids, tie
-from fraud.mapping.spec import Attribute, Labels, Mapping
+from fraud.mapping.amounts import LARGEST, Amounts, read_amounts
+from fraud.mapping.faults import Faults, refused
+from fraud.mapping.ids import card_numbers, read_ids, tie
+from fraud.mapping.labels import NO_LABELS, read_labels, said_of_transactions
+from fraud.mapping.source_times import read_mapped_times, refuse_times
+from fraud.mapping.spec import Attribute, Mapping
 from fraud.mapping.text import Bools, bools, numbers, text
-from fraud.mapping.times import Reading, read_times
 from fraud.money import EXPONENTS, Rates, has_rate, to_base_minor_array
 
 Ints = NDArray[np.int64]
-Column = Any
+Column: TypeAlias = Any
 """An Arrow array, chunked or not."""
-
-REASONS: Final[Dict[str, str]] = {
-    "missing_id": "{column} has no value",
-    "invalid_id": "{column} is a number with a fraction or with lost digits, or holds control characters",
-    "missing_time": "{column} has no value",
-    "unparsable_time": "{column} fits none of times.formats of the mapping",
-    "time_out_of_range": "{column} is before 1990 or after 2099",
-    "ambiguous_time": "a clock change repeats this local hour: set times.clock_change: first to read it",
-    "nonexistent_time": "a clock change skips this local hour: set times.clock_change: first to read it",
-    "missing_amount": "{column} has no value",
-    "unparsable_amount": "{column} is no number with the marks of the mapping",
-    "non_finite_amount": "{column} is not a finite number",
-    "amount_too_large": "{column} is more than 10^9 minor units",
-    "amount_not_whole_minor": "{column} has more decimals than its currency",
-    "negative_amount": "{column} is negative: set amount.negative to refund or reversal if it means that",
-    "unknown_currency": "{column} is no ISO-4217 code",
-    "no_rate": "money.rates has no rate of this currency on that day",
-    "unknown_kind": "{column} has a value that kinds.values does not name",
-    "unknown_status": "{column} has a value that status.values does not name",
-    "known_before_event": "{column} is before the event",
-    "card_number": "{column} holds a card number: send a token, or name the column in not_card_numbers",
-    "unparsable_attribute": "{column} is not a finite number with the marks of the mapping",
-    "label_before_event": "the label is older than the event",
-    "missing_label_time": "{column} has no value",
-    "malformed_row": "the row has more or fewer fields than the header, or is no JSON object",
-    "conflict": "the transaction id is known with other content",
-    "unknown_transaction": "the lake has no transaction of this id: ingest its transaction first",
-}
-"""Why a row is refused, with what to do about it."""
-
-LABEL_COLUMNS: Final = ("transaction_id", "event_time", "label_time", "source", "is_fraud", "fraud_type")
-
-
-@dataclass(slots=True)
-class Faults:
-    """The first fault of every row; ``reason`` and ``detail``, shape ``(n,)``, are empty where there is none."""
-
-    rows: int
-    reason: NDArray[np.object_] = field(init=False)
-    detail: NDArray[np.object_] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.reason = np.full(self.rows, "", object)
-        self.detail = np.full(self.rows, "", object)
-
-    def add(self, mask: Bools, reason: str, column: str = "") -> None:
-        """Refuse the rows of a mask that have no fault yet."""
-        new = mask & (self.reason == "") if mask.any() else mask
-        if new.any():
-            self.reason[new] = reason
-            self.detail[new] = REASONS[reason].format(column=column)
-
-    @property
-    def none(self) -> Bools:
-        """Rows without a fault."""
-        return np.asarray(self.reason == "", np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +33,15 @@ class Applied:
     Attributes:
         transactions: Columns of ``schema.transactions`` but ``ingest_id``, in the source's order; empty for a
             file of labels.
-        transaction_rows: The row of the source of each, shape ``(transactions,)``.
-        labels: Columns ``LABEL_COLUMNS`` and the entities; of a file of labels without event time and
-            entities, and with ``row``.
-        rejects: Columns row, reason, detail, raw.
+        rows: The number in its file of each transaction, shape ``(transactions,)``.
+        labels: See ``labels.said``; of a file of labels, event time and entities are missing.
+        refused: Columns row, reason, detail, raw.
     """
 
     transactions: pa.Table
-    transaction_rows: Ints
+    rows: Ints
     labels: pa.Table
-    rejects: pa.Table
+    refused: pa.Table
 
 
 def attribute_types(mapping: Mapping) -> dict[str, pa.DataType]:
@@ -109,14 +52,14 @@ def attribute_types(mapping: Mapping) -> dict[str, pa.DataType]:
     }
 
 
-def apply_transactions(table: pa.Table, mapping: Mapping, rates: Rates, *, first_row: int) -> Applied:
+def apply_transactions(table: pa.Table, rows: Ints, mapping: Mapping, rates: Rates) -> Applied:
     """Read rows as transactions, with the labels they carry.
 
     Args:
         table: Rows of the source under its own column names, text or typed.
+        rows: Their numbers in the file, shape ``(n,)``.
         mapping: Of kind transactions.
         rates: Into the base currency.
-        first_row: The number of the first row in its file.
 
     Raises:
         SchemaError: A column's type cannot hold what the mapping says, or naive times have no zone.
@@ -124,52 +67,32 @@ def apply_transactions(table: pa.Table, mapping: Mapping, rates: Rates, *, first
     faults = Faults(table.num_rows)
     columns = _core(table, mapping, rates, faults)
     columns |= _entities(table, mapping, faults) | _attributes(table, mapping, faults)
-    labels = _label_columns(table, mapping, columns["event_time"], faults) if mapping.labels else None
-    whole = pa.table({name: columns[name] for name in columns})
-    kept = np.flatnonzero(faults.none)
-    accepted = whole.take(pa.array(kept))
-    said = pa.table({})
+    labels = read_labels(table, mapping, columns["event_time"], faults) if mapping.labels else None
+    kept = faults.none
+    accepted = _where(pa.table(columns), kept)
+    said = NO_LABELS
     if labels is not None:
-        said = _row_labels(accepted, labels.take(pa.array(kept)), mapping)
-    return Applied(accepted, kept + first_row, said, rejects(table, faults, first_row))
+        said = said_of_transactions(accepted, _where(labels, kept), rows[kept], mapping)
+    return Applied(accepted, rows[kept], said, refused(table, rows, faults))
 
 
-def apply_labels(table: pa.Table, mapping: Mapping, *, first_row: int) -> Applied:
-    """Read rows of a file of labels; which transactions they label is for the caller to find.
-
-    Returns:
-        ``labels`` with transaction_id, label_time (microseconds, null where the mapping's delay is to be
-        added to the event), source, is_fraud, fraud_type and row.
-    """
+def apply_labels(table: pa.Table, rows: Ints, mapping: Mapping) -> Applied:
+    """Read rows of a file of labels; which transactions they label is for the caller to find."""
     faults = Faults(table.num_rows)
     ids = _ids(table, mapping.columns.transaction_id, mapping, faults)
-    labels = _label_columns(table, mapping, None, faults)
-    kept = pa.array(np.flatnonzero(faults.none))
-    said = labels.append_column("transaction_id", ids).append_column(
-        "row", pa.array(np.arange(table.num_rows, dtype=np.int64) + first_row)
-    )
-    return Applied(pa.table({}), np.empty(0, np.int64), said.take(kept), rejects(table, faults, first_row))
+    labels = read_labels(table, mapping, None, faults)
+    kept = faults.none & bools(pc.is_valid(labels.column("is_fraud")))
+    whole = labels.append_column("transaction_id", ids).append_column("row", pa.array(rows, pa.int64()))
+    return Applied(pa.table({}), np.empty(0, np.int64), _where(whole, kept), refused(table, rows, faults))
 
 
-def rejects(table: pa.Table, faults: Faults, first_row: int) -> pa.Table:
-    """Return the refused rows as JSON with long digit runs masked, and why."""
-    refused = np.flatnonzero(~faults.none)
-    raw = [
-        masked(json.dumps(row, default=str, ensure_ascii=False))
-        for row in table.take(pa.array(refused)).to_pylist()
-    ]
-    return pa.table(
-        {
-            "row": pa.array(refused + first_row, pa.int64()),
-            "reason": pa.array(faults.reason[refused].tolist(), pa.string()),
-            "detail": pa.array(faults.detail[refused].tolist(), pa.string()),
-            "raw": pa.array(raw, pa.string()),
-        }
-    )
+def _where(table: pa.Table, kept: Bools) -> pa.Table:
+    return table if kept.all() else table.filter(pa.array(kept))
 
 
 def _core(table: pa.Table, mapping: Mapping, rates: Rates, faults: Faults) -> dict[str, Column]:
     core = mapping.columns
+    amount_column = core.amount or ""
     ids = _ids(table, core.transaction_id, mapping, faults)
     event_time = _times(table, core.event_time or "", mapping, faults)
     currency, digits = _currency(table, mapping, faults)
@@ -178,11 +101,12 @@ def _core(table: pa.Table, mapping: Mapping, rates: Rates, faults: Faults) -> di
     usable = faults.none
     known = np.zeros(len(amount), np.bool_)
     known[usable] = has_rate(currency.filter(pa.array(usable)), days.filter(pa.array(usable)), rates)
-    faults.add(~known & usable, "no_rate")
+    faults.add(~known & usable, "no_rate", amount_column)
     base = np.zeros(len(amount), np.int64)
     priced = known & faults.none
     chosen = pa.array(priced)
     base[priced] = to_base_minor_array(amount[priced], currency.filter(chosen), days.filter(chosen), rates)
+    faults.add(base > LARGEST, "amount_too_large", amount_column)
     status, status_time = _status(table, mapping, faults)
     return {
         "transaction_id": ids,
@@ -216,29 +140,10 @@ def _refuse_card_numbers(values: pa.Array, column: str, mapping: Mapping, faults
         faults.add(card_numbers(values), "card_number", column)
 
 
-def _read(table: pa.Table, column: str, mapping: Mapping) -> Reading:
-    times = mapping.times
-    return read_times(
-        table.column(column),
-        column,
-        formats=times.formats,
-        zone=times.zone,
-        clock_change=times.clock_change,
-        nulls=mapping.format.null_values,
-    )
-
-
-def _refuse_times(reading: Reading, column: str, faults: Faults) -> None:
-    faults.add(reading.unparsable, "unparsable_time", column)
-    faults.add(reading.out_of_range, "time_out_of_range", column)
-    faults.add(reading.ambiguous, "ambiguous_time", column)
-    faults.add(reading.nonexistent, "nonexistent_time", column)
-
-
 def _times(table: pa.Table, column: str, mapping: Mapping, faults: Faults) -> Ints:
-    reading = _read(table, column, mapping)
+    reading = read_mapped_times(table, column, mapping)
     faults.add(reading.missing, "missing_time", column)
-    _refuse_times(reading, column, faults)
+    refuse_times(reading, column, faults)
     return reading.microseconds
 
 
@@ -246,8 +151,8 @@ def _known_at(table: pa.Table, mapping: Mapping, event_time: Ints, faults: Fault
     column = mapping.columns.known_at
     if column is None:
         return event_time
-    reading = _read(table, column, mapping)
-    _refuse_times(reading, column, faults)
+    reading = read_mapped_times(table, column, mapping)
+    refuse_times(reading, column, faults)
     known_at = np.where(reading.missing, event_time, reading.microseconds)
     faults.add(known_at < event_time, "known_before_event", column)
     return known_at
@@ -288,7 +193,9 @@ def _amount_and_kind(
     if meaning == "reject":
         faults.add(negative, "negative_amount", column)
     elif negative.any():
-        kind = pc.if_else(pa.array(negative), meaning, kind)
+        # A kind that already takes money back stays what the source calls it.
+        pays = bools(pc.is_in(kind, value_set=pa.array(schema.SCORED_KINDS)))
+        kind = pc.if_else(pa.array(negative & pays), meaning, kind)
     return np.abs(read.minor), kind
 
 
@@ -319,8 +226,8 @@ def _status(table: pa.Table, mapping: Mapping, faults: Faults) -> tuple[pa.Array
     faults.add(bools(pc.is_null(found)) & given, "unknown_status", column)
     if mapping.status.time_column is None:
         return found, pa.nulls(table.num_rows, schema.TIME)
-    reading = _read(table, mapping.status.time_column, mapping)
-    _refuse_times(reading, mapping.status.time_column, faults)
+    reading = read_mapped_times(table, mapping.status.time_column, mapping)
+    refuse_times(reading, mapping.status.time_column, faults)
     times = pc.if_else(pa.array(reading.missing), pa.scalar(None, schema.TIME), _stamp(reading.microseconds))
     return found, times
 
@@ -360,85 +267,3 @@ def _attribute(table: pa.Table, attribute: Attribute, mapping: Mapping, faults: 
     )
     faults.add(unreadable, "unparsable_attribute", attribute.column)
     return values
-
-
-def _label_columns(
-    table: pa.Table, mapping: Mapping, event_time: pa.Array | None, faults: Faults
-) -> pa.Table:
-    """is_fraud, label_time and fraud_type of every row; the time is null where it follows from the event."""
-    labels = mapping.labels
-    assert labels is not None  # noqa: S101  # the caller has looked
-    n = table.num_rows
-    if labels.column is None:
-        is_fraud = np.ones(n, np.bool_)
-    else:
-        value = pc.utf8_lower(text(table.column(labels.column), mapping.format.null_values))
-        wanted = pa.array([each.lower() for each in labels.fraud_values], pa.string())
-        is_fraud = bools(pc.is_in(value, value_set=wanted))
-    at = _label_times(table, labels, mapping, event_time, is_fraud, faults)
-    fraud_type = (
-        text(table.column(labels.fraud_type), mapping.format.null_values)
-        if labels.fraud_type
-        else pa.nulls(n, pa.string())
-    )
-    return pa.table({"is_fraud": pa.array(is_fraud), "label_time": at, "fraud_type": fraud_type})
-
-
-def _label_times(
-    table: pa.Table,
-    labels: Labels,
-    mapping: Mapping,
-    event_time: pa.Array | None,
-    is_fraud: Bools,
-    faults: Faults,
-) -> pa.Array:
-    n = table.num_rows
-    delay_us = None if labels.delay_d is None else round(labels.delay_d * 86_400_000_000)
-    assumed = pa.nulls(n, schema.TIME)
-    if event_time is not None and delay_us is not None:
-        assumed = pc.add(event_time.cast(pa.int64()), delay_us).cast(schema.TIME)
-    if labels.time_column is None or labels.time_column not in table.column_names:
-        return assumed
-    reading = _read(table, labels.time_column, mapping)
-    matters = is_fraud if labels.genuine == "presumed" else np.ones(n, np.bool_)
-    if delay_us is None:
-        faults.add(reading.missing & matters, "missing_label_time", labels.time_column)
-    _refuse_times(reading, labels.time_column, faults)
-    at = pc.if_else(pa.array(reading.missing), assumed, _stamp(reading.microseconds))
-    if event_time is not None:
-        faults.add(bools(pc.less(at, event_time)) & matters, "label_before_event")
-    return at
-
-
-def _row_labels(accepted: pa.Table, labels: pa.Table, mapping: Mapping) -> pa.Table:
-    """The labels of accepted rows as rows of their own."""
-    assert mapping.labels is not None  # noqa: S101  # the caller has looked
-    if mapping.labels.genuine == "presumed":
-        kept = labels.column("is_fraud")
-        accepted, labels = accepted.filter(kept), labels.filter(kept)
-    columns: dict[str, Any] = {
-        "transaction_id": accepted.column("transaction_id"),
-        "event_time": accepted.column("event_time"),
-        "label_time": labels.column("label_time"),
-        "source": pa.array([mapping.labels.source] * accepted.num_rows, pa.string()),
-        "is_fraud": labels.column("is_fraud"),
-        "fraud_type": labels.column("fraud_type"),
-    }
-    return pa.table(columns | {entity: accepted.column(entity) for entity in mapping.entities})
-
-
-def late_rows(transactions: pa.Table, featurized: pa.Array, now: datetime) -> tuple[pa.Table, int]:
-    """Set ``known_at`` to now for rows whose day was featurized before they came.
-
-    Args:
-        transactions: Accepted rows.
-        featurized: Dates that have features.
-        now: The time of the ingest.
-
-    Returns:
-        The rows, and how many were late.
-    """
-    late = pc.is_in(transactions.column(schema.PARTITION), value_set=featurized)
-    known_at = pc.if_else(late, pa.scalar(now, schema.TIME), transactions.column("known_at"))
-    place = transactions.column_names.index("known_at")
-    return transactions.set_column(place, "known_at", known_at), int(pc.sum(late).as_py() or 0)

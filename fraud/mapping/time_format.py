@@ -43,7 +43,7 @@ class Written:
     """Times as written; all arrays of shape ``(n,)``.
 
     Attributes:
-        microseconds: Since 1970-01-01, of UTC where ``zoned``, else of the local clock; 0 where not ``known``.
+        microseconds: Since 1970-01-01, in UTC where ``zoned``, else of the local clock; 0 if not ``known``.
         known: A format fits and the date exists.
         zoned: The text carries an offset from UTC.
     """

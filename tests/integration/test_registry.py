@@ -224,6 +224,7 @@ def test_a_registry_on_a_server_needs_a_folder():
         Registry("http://127.0.0.1:1", "fraud")
 
 
+@pytest.mark.filterwarnings("ignore:.*AnyType:UserWarning")
 def test_mlflow_itself_loads_a_version(tracking, registry, tmp_path, store):
     import mlflow
     import pandas as pd

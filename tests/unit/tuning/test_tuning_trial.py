@@ -48,9 +48,10 @@ def test_curve_is_the_mean_over_folds_of_separate_trainings() -> None:
 
 
 def test_report_names_the_best_round_so_far() -> None:
-    fold = make_fold(3)
+    fold = make_fold(7)
     reports = list(curve(PARAMS, make_work((fold,), every=4)))
     at = {rounds: reference_precision(fold, rounds) for rounds in (4, 8, 12)}
+    assert at[8] > at[12]  # a fold that overfits, or the last round would be the best anyway
     assert [report["round"] for report in reports] == [4, 8, 12]
     for report in reports:
         seen = {rounds: value for rounds, value in at.items() if rounds <= report["round"]}

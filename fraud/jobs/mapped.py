@@ -1,0 +1,88 @@
+"""A slice of a source through its mapping, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fraud.errors import SourceError
+from fraud.jobs.source import has_rows
+from fraud.jobs.source_rows import Batch, Slice, file_format, head, read
+from fraud.mapping.apply import Applied, apply_labels, apply_transactions
+from fraud.mapping.faults import REASONS, masked_json
+from fraud.mapping.spec import Mapping
+from fraud.money import Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A batch of a file and what it is.
+
+    Attributes:
+        rows: Read, the malformed ones included.
+        columns: That came up; a file of JSON lines may leave some out.
+        found: Transactions, labels and refused rows.
+    """
+
+    rows: int
+    columns: frozenset[str]
+    found: tuple[Applied, ...]
+
+
+def check_files(paths: Sequence[str], mapping: Mapping, rates: Rates, source_path: str) -> None:
+    """Find what is wrong with the files as a whole before any work starts.
+
+    Raises:
+        SourceError: A file is unreadable, or no file has a row.
+        SchemaError: A file lacks a column, or its first rows show that the mapping cannot read it.
+    """
+    filled = [path for path in paths if has_rows(path, mapping)]
+    if paths and not filled:
+        raise SourceError(source_path, "there are no rows")
+    for path in filled:
+        _, rows = head(path, mapping.format)
+        for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates) if rows else ():
+            pass
+
+
+def read_mapped(piece: Slice, mapping: Mapping, rates: Rates) -> Iterator[Mapped]:
+    """Read a slice and apply its mapping.
+
+    Raises:
+        SourceError: The file cannot be read.
+        SchemaError: A column's type cannot hold what the mapping says, or naive times have no zone.
+    """
+    for batch in read(piece, mapping.format):
+        rows = batch.table.num_rows + len(batch.malformed)
+        columns = frozenset(batch.table.column_names)
+        yield Mapped(rows, columns, tuple(applied(batch, piece.path, mapping, rates)))
+
+
+def applied(batch: Batch, path: str, mapping: Mapping, rates: Rates) -> Iterator[Applied]:
+    """Apply a mapping to a batch of a file; what could not be cut into fields is refused."""
+    if batch.table.num_rows:
+        table = _with_every_column(batch.table, mapping) if file_format(path) == "jsonl" else batch.table
+        if mapping.kind == "labels":
+            yield apply_labels(table, batch.rows, mapping)
+        else:
+            yield apply_transactions(table, batch.rows, mapping, rates)
+    if batch.malformed:
+        numbers, texts = zip(*batch.malformed, strict=True)
+        refused = {
+            "row": pa.array(numbers, pa.int64()),
+            "reason": pa.array(["malformed_row"] * len(numbers)),
+            "detail": pa.array([REASONS["malformed_row"]] * len(numbers)),
+            "raw": pa.array([masked_json({"line": text}) for text in texts]),
+        }
+        yield Applied(pa.table({}), np.empty(0, np.int64), pa.table({}), pa.table(refused))
+
+
+def _with_every_column(table: pa.Table, mapping: Mapping) -> pa.Table:
+    """A line of JSON may leave a key out: what no line of the batch has is null for all."""
+    for column in mapping.source_columns():
+        if column not in table.column_names:
+            table = table.append_column(column, pa.nulls(table.num_rows, pa.string()))
+    return table

@@ -1,0 +1,93 @@
+"""Mappings tried on files: a draft from a sample, and a check that writes nothing."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud.errors import SourceError
+from fraud.jobs import source
+from fraud.jobs.ingest import check_files
+from fraud.jobs.ingest_slice import applied
+from fraud.jobs.source_rows import Slice, file_format, head, read
+from fraud.mapping.draft import draft, guess_decimal, guess_separator
+from fraud.mapping.spec import FileFormat, Mapping
+from fraud.money import rates
+from fraud.settings import MoneySettings
+
+_EXAMPLES = 5
+
+
+def init(source_path: str) -> str:
+    """Return a commented draft of a mapping, from the first rows of the first file.
+
+    Raises:
+        SourceError: There is no such file, or it has no rows.
+    """
+    path = source.find(source_path)[0]
+    separator = guess_separator(_lines(path)) if file_format(path) == "csv" else ","
+    _, rows = head(path, FileFormat(separator=separator), _SAMPLE_ROWS)
+    if rows is None or not rows.num_rows:
+        raise SourceError(path, "the file has no rows")
+    decimal, thousands = guess_decimal(rows, separator)
+    return draft(rows, FileFormat(separator=separator, decimal=decimal, thousands=thousands))
+
+
+def check(source_path: str, mapping: Mapping, money: MoneySettings) -> dict[str, Any]:
+    """Apply a mapping to every row of a source and write nothing.
+
+    Returns:
+        ``files``, ``rows``, ``accepted``, ``refused``, ``refused_by_reason``, up to five
+        ``accepted_examples``, and per reason up to five ``refused_examples`` (file, row, detail, raw).
+
+    Raises:
+        SourceError: There is no such file, or it is empty or unreadable.
+        SchemaError: A file lacks a column.
+    """
+    files, table = source.find(source_path), rates(money)
+    reasons: Counter[str] = Counter()
+    refused: dict[str, list[dict[str, Any]]] = {}
+    accepted: list[dict[str, Any]] = []
+    rows = 0
+    check_files(files, mapping, table, source_path)
+    check_files(files, mapping, table, source_path)
+    for path in files:
+        for batch in read_mapped(Slice(path, None, 0), mapping, table):
+            rows += batch.rows
+            for found in batch.found:
+                taken = found.labels if mapping.kind == "labels" else found.transactions
+                accepted += taken.slice(0, _EXAMPLES - len(accepted)).to_pylist()
+                reasons.update(found.refused.column("reason").to_pylist())
+                _remember(refused, found.refused, path)
+    return {
+        "files": len(files),
+        "rows": rows,
+        "accepted": rows - sum(reasons.values()),
+        "refused": sum(reasons.values()),
+        "refused_by_reason": dict(reasons),
+        "accepted_examples": [{name: _shown(value) for name, value in row.items()} for row in accepted],
+        "refused_examples": refused,
+    }
+
+
+def _remember(examples: dict[str, list[dict[str, Any]]], refused: pa.Table, path: str) -> None:
+    """Keep the first rows refused for each reason."""
+    for reason in pc.unique(refused.column("reason")).to_pylist():
+        kept = examples.setdefault(reason, [])
+        some = refused.filter(pc.field("reason") == reason).slice(0, _EXAMPLES - len(kept))
+        kept += [{"file": path, **row} for row in some.drop_columns(["reason"]).to_pylist()]
+
+
+def _lines(path: str) -> list[str]:
+    opened = gzip.open if path.lower().endswith(".gz") else open
+    with opened(path, "rb") as stream:
+        return [line.decode(errors="replace") for line in islice(stream, 200)]
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
