@@ -40,8 +40,8 @@ test: $(STAMP)  ## All tests but benchmarks and drills
 test-fast: $(STAMP)  ## The tests that start no Ray
 	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills -m "not ray"
 
-demo: $(STAMP)  ## The whole story on this machine, small, in demo-work/
-	$(BIN)/fraud demo
+demo: $(STAMP)  ## The whole story on this machine, in demo-work/
+	@$(BIN)/fraud demo >/dev/null
 
 serve: $(STAMP)  ## Serve the demo's champion over HTTP
 	$(BIN)/fraud serve --work demo-work

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cluster import wiring
 from cluster.settings import Settings
 from fraud.errors import FraudError
 from fraud.features.spec import FeatureSet
+from fraud.jobs.state import build as build_state
 from fraud.storage.state import OnlineState
 from serve_app import run as serving
 from serve_app.app import build
@@ -24,23 +26,37 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run(settings: Settings, *, reference: str, announce: Callable[[dict[str, Any]], None]) -> None:
+def run(
+    settings: Settings,
+    *,
+    reference: str,
+    announce: Callable[[dict[str, Any]], None],
+    tell: Callable[[str], None],
+) -> None:
     """Serve a model from the work directory until interrupted; where the reference is an alias, follow it.
+
+    Where the work directory has no online state yet, one is built from the whole lake first.
 
     Args:
         settings: All of them.
         reference: An alias or a version.
         announce: Called once requests are answered, with ``url``, ``model``, ``model_version``, ``digest``.
+        tell: Called with lines for a person.
 
     Raises:
         ModelNotFoundError: Nothing answers to the reference.
-        ConfigError: There is no online state for the model's features.
+        ConfigError: The online state was built for other features.
         ClusterError: The port is in use, or no replica could start.
     """
     work = wiring.work(settings)
     ref = wiring.registry(settings).resolve(reference)
+    if not work.state.is_dir():
+        tell("building the online state from the lake ...")
+        bundle, _ = wiring.registry(settings).fetch(ref, work.models)
+        build_state(wiring.lake(settings), bundle.feature_set, work.state)
     with running(settings, ref, state=work.state, journal=work.journal) as url:
         announce({"url": url, "model": ref.name, "model_version": ref.version, "digest": ref.digest})
+        tell(f"serving until Ctrl-C; documentation at {url}/docs; try:\n\n{_curl(url, settings)}\n")
         _follow(settings, reference, ref)
 
 
@@ -86,6 +102,18 @@ def install(settings: Settings, ref: ModelRef) -> FeatureSet:
         },
     )
     return bundle.feature_set
+
+
+def _curl(url: str, settings: Settings) -> str:
+    """A line that a shell takes as it is."""
+    transaction = {
+        "transaction_id": f"try-{int(time.time())}",
+        "event_time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "amount_minor": 24_990,
+        "currency": settings.money.base_currency,
+        **dict.fromkeys(settings.serve.entities, "1"),
+    }
+    return f"curl -H 'Content-Type: application/json' -d '{json.dumps(transaction)}' {url}/v1/score"
 
 
 def _pointer(settings: Settings) -> Path:

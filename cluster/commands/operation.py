@@ -24,7 +24,7 @@ def serve(*, config: Config, lake: LakeUri, work: WorkDir, model: Reference = "c
     with connect(settings.ray, name="fraud serve"):
         from cluster.service import run  # imports Ray Serve, which reads its environment then
 
-        run(settings, reference=model, announce=echo)
+        run(settings, reference=model, announce=echo, tell=tell)
 
 
 @command(app)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud.errors import SourceError
 from fraud.jobs import source
-from fraud.jobs.ingest import check_files
-from fraud.jobs.ingest_slice import applied
-from fraud.jobs.source_rows import Slice, file_format, head, read
+from fraud.jobs.mapped import check_files, read_mapped
+from fraud.jobs.source_rows import Slice, file_format, head
 from fraud.mapping.draft import draft, guess_decimal, guess_separator
 from fraud.mapping.spec import FileFormat, Mapping
 from fraud.money import rates
 from fraud.settings import MoneySettings
 
-_EXAMPLES = 5
+_SAMPLE_ROWS: Final = 5_000
+_EXAMPLES: Final = 5
 
 
 def init(source_path: str) -> str:
@@ -54,7 +54,6 @@ def check(source_path: str, mapping: Mapping, money: MoneySettings) -> dict[str,
     refused: dict[str, list[dict[str, Any]]] = {}
     accepted: list[dict[str, Any]] = []
     rows = 0
-    check_files(files, mapping, table, source_path)
     check_files(files, mapping, table, source_path)
     for path in files:
         for batch in read_mapped(Slice(path, None, 0), mapping, table):
