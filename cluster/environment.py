@@ -17,8 +17,24 @@ DEFAULTS: Final = {
     "RAY_DATA_RAISE_ORIGINAL_MAP_EXCEPTION": "1",
     # One thread a process: Ray starts as many processes as there are CPUs.
     "OMP_NUM_THREADS": "1",
+    # Every training worker would draw a bar for each pass over its rows.
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
+
+LOCAL_DEFAULTS: Final = {
+    # A replica waits this long for load balancers elsewhere to forget it: here there are none.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+}
+
+
+def set_local_defaults() -> None:
+    """Set what suits a Ray of this machine alone, where it is not set."""
+    for variable, value in LOCAL_DEFAULTS.items():
+        os.environ.setdefault(variable, value)
 
 
 def set_defaults() -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cluster import auth, head
-from cluster.environment import set_defaults
+from cluster.environment import set_defaults, set_local_defaults
 from cluster.logs import quiet_libraries
 from cluster.settings import JOB_VARIABLE
 from fraud.errors import ClusterError, FraudError
@@ -63,6 +63,8 @@ def connect(settings: RaySettings, *, name: str) -> Iterator[str | None]:
 def prepare(*, local: bool) -> str | None:
     """Set what Ray reads from the environment, and switch its token on; return the token."""
     set_defaults()
+    if local:
+        set_local_defaults()
     token = auth.switch_on(create=local)
     if "ray" in sys.modules:
         # Ray remembers from its import whether there was a token; this is how it changes its own mind.

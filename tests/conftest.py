@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from cluster.runtime import prepare
 from fraud.storage.lake import Lake
 
-# A replica that stops may be gone at once: nobody else uses the session's endpoint.
-os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
 # Ray, Serve and Train read their environment when they are imported.
 prepare(local=True)
 
