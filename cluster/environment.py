@@ -11,6 +11,10 @@ DEFAULTS: Final = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     "RAY_TRAIN_V2_ENABLED": "1",
+    # A busy machine starts workers slowly; a frozen worker is noticed; a short training is not waited for.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # An error of ours raised inside a Ray Data function arrives as itself, not as text.

@@ -30,6 +30,8 @@ _EXCLUDES = [".git", ".venv", "**/__pycache__", "fraud-work", "demo-work", ".myp
 _GROUPS = {"mapping", "state"}
 """Commands of two words."""
 
+_AGENT_WAIT_S = 60.0
+
 _FINAL = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 logger = logging.getLogger(__name__)
@@ -65,7 +67,8 @@ def run(
     environment: dict[str, Any] = {"env_vars": dict(variables)}
     if working_dir is not None:
         environment |= {"working_dir": str(working_dir.resolve()), "excludes": _EXCLUDES}
-    job = client.submit_job(
+    job = _submitted(
+        client,
         entrypoint=shlex.join(["python", "-m", "cluster", *arguments]),
         submission_id=f"fraud-{name.replace(' ', '-')}-{now:%Y%m%dT%H%M%S%fZ}",
         metadata={"name": f"fraud {name}", "job_name": f"fraud {name}"},
@@ -74,6 +77,19 @@ def run(
     logger.info("submitted", extra={"job": job})
     _follow(client, job, follow)
     return _result(client, job)
+
+
+def _submitted(client: JobSubmissionClient, **job: Any) -> str:
+    """Submit, and wait for a head that has only just started: its dashboard answers before its job agent."""
+    deadline = time.monotonic() + _AGENT_WAIT_S
+    while True:
+        try:
+            return str(client.submit_job(**job))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                problem = " ".join(str(error).split())
+                raise ClusterError(f"the cluster does not take the job: {problem}") from error
+            time.sleep(1)
 
 
 def absolute(command: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
