@@ -52,7 +52,7 @@ def jobs(dashboard: str) -> list[dict[str, Any]] | None:
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     """Start a head of its own ports and folder; end it by its process group alone."""
-    gcs, dashboard = free_port(), free_port()
+    gcs, dashboard, agent = free_port(), free_port(), free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "FRAUD_"))}
     environment = {
         **clean,
@@ -67,6 +67,8 @@ def head() -> Iterator[Head]:
             [
                 *(BIN / "ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2"),
                 *(f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
+                # The session's own Ray has the agent's usual port.
+                f"--dashboard-agent-listen-port={agent}",
                 *("--node-ip-address=127.0.0.1", "--object-store-memory=300000000", f"--temp-dir={folder}"),
             ],
             env=environment,
