@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 SCORED_D = 28
 """The newest days: kept from the search and the training, scored in batch, served, monitored."""
 
+SERVED_D = 2
+"""The newest of them: the state is built as of their beginning, and their transactions are posted."""
+
 _PROTOCOL = "handbook-prequential"
 
 
@@ -198,13 +201,13 @@ def _use(story: Story, ref: ModelRef, bundle: Bundle, policy: Policy, first: dat
 
 
 def _serve(story: Story, ref: ModelRef, bundle: Bundle) -> dict[str, Any]:
-    """Serve the champion as of the newest day, post that day's transactions, compare with the batch."""
+    """Serve the champion as of the newest days, post their transactions, compare with the batch."""
     from cluster import replay, service  # Ray Serve reads its environment when it is imported
     from fraud.jobs import state
 
     settings, work = story.settings, wiring.work(story.settings)
-    last = _last_day(story)
-    since = datetime(last.year, last.month, last.day, tzinfo=UTC)
+    first = _last_day(story) - timedelta(days=SERVED_D - 1)
+    since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     replayed = work.folder / "replay"
     built = state.build(wiring.lake(settings), bundle.feature_set, replayed / "state", as_of=since)
     with service.running(settings, ref, state=replayed / "state", journal=replayed / "journal") as url:

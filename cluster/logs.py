@@ -23,12 +23,15 @@ _NOISY = (
 )
 
 
-_LEVELS = {
-    # How far a dataset is, every ten seconds where there is no terminal to draw a bar on.
-    "ray.data._internal.progress.logging_progress": logging.INFO,
+_LEAST = {
+    # The plan and the end of every dataset; how far one is, it says every ten seconds.
+    "ray.data._internal.execution.streaming_executor": logging.WARNING,
+    # That bars are off.
+    "ray.data._internal.progress": logging.ERROR,
     # That lists and objects in a dataset of a few rows are pickled.
     "ray.data._internal.tensor_extensions.arrow": logging.ERROR,
 }
+"""Ray Data resets the levels of its loggers when it is imported, but not their filters."""
 
 
 def configure() -> None:
@@ -48,8 +51,21 @@ def quiet_libraries() -> None:
     """Silence chatter below WARNING; again after an import, for Ray's libraries set their own levels then."""
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name, level in _LEVELS.items():
-        logging.getLogger(name).setLevel(level)
+    for name, least in _LEAST.items():
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, _Least) for each in logger.filters):
+            logger.addFilter(_Least(least))
+
+
+class _Least(logging.Filter):
+    """Lets records pass from a level on."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self._level = level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= self._level
 
 
 class Line(logging.Formatter):
