@@ -25,6 +25,12 @@ def ray_cluster() -> Iterator[str]:
     """The address of one local Ray with two CPUs, started when the first test asks for it."""
     import ray
 
-    context = ray.init(address="local", num_cpus=2, object_store_memory=600_000_000, include_dashboard=False)
+    context = ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=600_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+    )
     yield str(context.address_info["gcs_address"])
     ray.shutdown()
