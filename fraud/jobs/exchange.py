@@ -74,15 +74,16 @@ def _narrow(table: pa.Table, entity: str) -> Slice:
     position = np.flatnonzero(valid).astype(np.int64)
     transactions = Transactions(
         number,
-        _ints(table, "event_time"),
-        _ints(table, "tie"),
-        _ints(table, "known_at"),
-        _ints(table, "amount_base_minor"),
+        integers(table, "event_time"),
+        integers(table, "tie"),
+        integers(table, "known_at"),
+        integers(table, "amount_base_minor"),
     )
     return Slice(position, transactions.take(position))
 
 
-def _ints(table: pa.Table, column: str) -> Ints:
+def integers(table: pa.Table, column: str) -> Ints:
+    """Return a column as 64-bit integers: times as microseconds, shape ``(n,)``."""
     return np.asarray(table.column(column).cast(pa.int64()).to_numpy(), np.int64)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from fraud.features.batch import Frauds
 from fraud.features.window import NEVER
-from fraud.jobs.exchange import entity_numbers
+from fraud.jobs.exchange import entity_numbers, integers
 
 
 def frauds_of(labels: pa.Table, entity: str) -> Frauds:
@@ -25,7 +24,7 @@ def frauds_of(labels: pa.Table, entity: str) -> Frauds:
     rows = labels.filter(pc.is_valid(labels.column(entity))).sort_by(
         [("transaction_id", "ascending"), ("label_time", "ascending"), ("source", "ascending")]
     )
-    known = _ints(rows, "label_time")
+    known = integers(rows, "label_time")
     withdrawn = np.append(known[1:], NEVER)[: len(known)]
     ids = rows.column("transaction_id").combine_chunks()
     if len(known) > 1:
@@ -33,8 +32,4 @@ def frauds_of(labels: pa.Table, entity: str) -> Frauds:
         withdrawn[:-1][~same] = NEVER
     held = np.asarray(rows.column("is_fraud").to_numpy(), np.bool_) & (known < withdrawn)
     number, _ = entity_numbers(rows.column(entity))
-    return Frauds(number[held], _ints(rows, "event_time")[held], known[held], withdrawn[held])
-
-
-def _ints(table: pa.Table, column: str) -> NDArray[np.int64]:
-    return np.asarray(table.column(column).cast(pa.int64()).to_numpy(), np.int64)
+    return Frauds(number[held], integers(rows, "event_time")[held], known[held], withdrawn[held])

@@ -54,14 +54,20 @@ class PrecisionRecall(NamedTuple):
     f1: float | None
 
 
-def precision_recall_f1(is_fraud: NDArray[np.bool_], alerted: NDArray[np.bool_]) -> PrecisionRecall:
-    """Return precision, recall and F1 of alerts; both arguments have shape ``(n,)``."""
-    hits = int(np.count_nonzero(is_fraud & alerted))
-    alerts, frauds = int(np.count_nonzero(alerted)), int(np.count_nonzero(is_fraud))
+def precision_recall(hits: int, *, alerts: int, frauds: int) -> PrecisionRecall:
+    """Return precision, recall and F1 of so many alerts, of which so many hit one of so many frauds."""
     return PrecisionRecall(
         precision=hits / alerts if alerts else None,
         recall=hits / frauds if frauds else None,
         f1=2 * hits / (alerts + frauds) if alerts + frauds else None,
+    )
+
+
+def precision_recall_f1(is_fraud: NDArray[np.bool_], alerted: NDArray[np.bool_]) -> PrecisionRecall:
+    """Return precision, recall and F1 of alerts; both arguments have shape ``(n,)``."""
+    hits = int(np.count_nonzero(is_fraud & alerted))
+    return precision_recall(
+        hits, alerts=int(np.count_nonzero(alerted)), frauds=int(np.count_nonzero(is_fraud))
     )
 
 

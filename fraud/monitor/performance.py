@@ -13,6 +13,7 @@ from datetime import date, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from fraud.model.metrics import precision_recall
 from fraud.model.truth import FRAUD, GENUINE, UNKNOWN, UNOBSERVABLE
 from fraud.monitor.week import is_complete
 
@@ -117,7 +118,7 @@ class Performance:
 def measure(week: date, model_version: str, tally: Tally) -> Performance:
     """Return the performance of a week's tally."""
     matured, frauds = int(tally.matured_at.sum()), int(tally.frauds_at.sum())
-    either = tally.alerts + frauds
+    caught = precision_recall(tally.hits, alerts=tally.alerts, frauds=frauds)
     return Performance(
         week=week,
         model_version=model_version,
@@ -127,9 +128,9 @@ def measure(week: date, model_version: str, tally: Tally) -> Performance:
         unobservable=tally.unobservable,
         frauds=frauds,
         alerts=tally.alerts,
-        precision=tally.hits / tally.alerts if tally.alerts else None,
-        recall=tally.hits / frauds if frauds else None,
-        f1=2 * tally.hits / either if either else None,
+        precision=caught.precision,
+        recall=caught.recall,
+        f1=caught.f1,
         average_precision=_average_precision(tally) if frauds else None,
     )
 
