@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
 
+from fraud import schema
 from fraud.mapping.text import Bools, bools, text
 
 _SHORTEST_PAN: Final = 13
@@ -28,9 +28,7 @@ _FLOAT: Final = r"[.einf]"
 
 def tie(ids: pa.Array) -> NDArray[np.int64]:
     """Return the signed xxh3_64 of each id, shape ``(n,)``."""
-    return np.array([xxh3_64_intdigest(each.encode()) for each in ids.to_pylist()], dtype=np.uint64).view(
-        np.int64
-    )
+    return np.array([schema.tie(each) for each in ids.to_pylist()], dtype=np.int64)
 
 
 def read_ids(column: pa.ChunkedArray | pa.Array, nulls: tuple[str, ...]) -> tuple[pa.Array, Bools]:
