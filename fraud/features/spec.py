@@ -1,4 +1,4 @@
-"""What can be asked for: a feature set, read from YAML once and used by every executor.
+"""A feature set: what is asked for, read from YAML once and used by every executor.
 
     format_version: 1
     name: handbook
@@ -13,11 +13,13 @@
         of: amount
         stats: [count, mean]
         spans: [1d, 7d]
-        delay: 0s
-        include_self: true
         empty: 0
+      - zscore: amount
+        window: card_id
+        spans: [30d]
 
-A feature's name derives from its declaration, and the hash of all declarations is the set's version.
+The kinds of entries are those of ``fraud.features.kinds``, and docs/features.md lists them. A feature's name
+derives from its declaration, and the hash of all declarations is the set's version.
 """
 
 from __future__ import annotations
@@ -26,134 +28,22 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
+from fraud import schema
 from fraud.errors import ConfigError, DeclarationError, FormatVersionError
-from fraud.features.window import duration_text, duration_us
+from fraud.features.kind import Kind
+from fraud.features.kinds import KINDS
+from fraud.features.kinds.window import Window
 
 FORMAT_VERSION: Final = 1
-
-Stat = Literal["count", "sum", "mean"]
-
-
-def _parse_duration(value: object) -> int:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no duration: write a whole number and s, m, h or d, such as 7d")  # noqa: TRY004
-    return duration_us(value)
-
-
-Duration = Annotated[int, BeforeValidator(_parse_duration)]
-
-
-class Declaration(BaseModel):
-    """One entry of the list of features."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns it fills, in order."""
-        raise NotImplementedError
-
-
-class Column(Declaration):
-    """A number of the transaction itself: ``amount`` (base currency, minor units) or a numeric attribute."""
-
-    column: str = Field(min_length=1)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The column's own name."""
-        return (self.column,)
-
-
-class Categorical(Declaration):
-    """An attribute of text as its position in ``values``; any other value is ``len(values)``, none is NaN."""
-
-    categorical: str = Field(min_length=1)
-    values: tuple[str, ...] = Field(min_length=1)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The attribute's own name."""
-        return (self.categorical,)
-
-
-class Calendar(Declaration):
-    """A number read off the clock in the set's time zone.
-
-    ``weekend`` is Saturday and Sunday; ``night`` is the local hours from the first to the last of ``hours``,
-    both included; ``hour`` is 0 to 23; ``day_of_week`` is 0 (Monday) to 6.
-    """
-
-    calendar: Literal["weekend", "night", "hour", "day_of_week"]
-    hours: tuple[Annotated[int, Field(ge=0, le=23)], Annotated[int, Field(ge=0, le=23)]] | None = None
-
-    @model_validator(mode="after")
-    def _only_night_has_hours(self) -> Calendar:
-        if (self.calendar == "night") != (self.hours is not None):
-            raise ValueError("write hours: [first, last] with night, and only there")
-        if self.hours is not None and self.hours[0] > self.hours[1]:
-            raise ValueError("the first hour of a night comes before its last: split a night at midnight")
-        return self
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """``is_weekend``, ``is_night``, ``hour`` or ``day_of_week``."""
-        return (f"is_{self.calendar}" if self.calendar in {"weekend", "night"} else self.calendar,)
-
-
-class Window(Declaration):
-    """Statistics of an entity's past; the edges are those of ``fraud.features.window``.
-
-    ``count`` counts transactions. ``sum`` and ``mean`` are of ``amount`` (base currency, minor units) or of
-    ``fraud`` (1 where a fraud was known). ``empty`` is what a window without transactions gives as sum
-    and mean.
-    """
-
-    window: str = Field(min_length=1, description="The entity id column.")
-    of: Literal["amount", "fraud"] | None = None
-    stats: tuple[Stat, ...] = Field(min_length=1)
-    spans: tuple[Duration, ...] = Field(min_length=1)
-    delay: Duration = 0
-    include_self: bool = True
-    empty: float | None = None
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> Window:
-        if self.of is None and set(self.stats) != {"count"}:
-            raise ValueError("sum and mean need of: amount or of: fraud")
-        if self.of == "fraud" and self.delay == 0:
-            raise ValueError("a window of fraud needs a delay, such as delay: 7d: a label takes time")
-        if 0 in self.spans:
-            raise ValueError("a span is longer than nothing")
-        return self
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Span after span, statistic after statistic, grouped by statistic."""
-        return tuple(self.name(stat, span) for stat in self.stats for span in self.spans)
-
-    def name(self, stat: Stat, span: int) -> str:
-        """The column of one statistic over one span, for example ``card_id_amount_mean_7d``."""
-        parts = [self.window, *([self.of] if self.of and stat != "count" else []), stat, duration_text(span)]
-        if self.delay:
-            parts += ["delay", duration_text(self.delay)]
-        return "_".join(parts)
-
-
-KINDS: Final[dict[str, type[Declaration]]] = {
-    "column": Column,
-    "categorical": Categorical,
-    "calendar": Calendar,
-    "window": Window,
-}
 
 
 @dataclass(frozen=True)
@@ -162,7 +52,7 @@ class FeatureSet:
 
     name: str
     time_zone: str
-    declarations: tuple[Declaration, ...]
+    declarations: tuple[Kind, ...]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -182,34 +72,45 @@ class FeatureSet:
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
-        """The windows among the declarations."""
-        return tuple(entry for entry in self.declarations if isinstance(entry, Window))
+        """The windows to compute: the declared ones, and those that other kinds stand on."""
+        windows = [window for declaration in self.declarations for window in declaration.windows]
+        return tuple(dict.fromkeys(windows))
+
+    @cached_property
+    def keys(self) -> dict[str, tuple[Window, ...]]:
+        """The windows of each entity, an id column or a pair joined by ``+``, in order of appearance."""
+        keys = dict.fromkeys(window.key for window in self.windows)
+        return {key: tuple(window for window in self.windows if window.key == key) for key in keys}
 
     @cached_property
     def entities(self) -> tuple[str, ...]:
         """The entity id columns that windows read, in order of appearance."""
-        return tuple(dict.fromkeys(window.window for window in self.windows))
-
-    @cached_property
-    def fraud_entities(self) -> tuple[str, ...]:
-        """The entities with a window over frauds."""
-        return tuple(dict.fromkeys(window.window for window in self.windows if window.of == "fraud"))
+        return tuple(dict.fromkeys(column for window in self.windows for column in window.window))
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:
         """The numeric attributes it reads."""
-        columns = [entry.column for entry in self.declarations if isinstance(entry, Column)]
-        return tuple(column for column in columns if column != "amount")
+        read = [name for declaration in self.declarations for name in declaration.numbers]
+        return tuple(dict.fromkeys([*read, *(w.of_number for w in self.windows if w.of_number)]))
 
     @cached_property
-    def categories(self) -> tuple[str, ...]:
-        """The text attributes it reads."""
-        return tuple(entry.categorical for entry in self.declarations if isinstance(entry, Categorical))
+    def texts(self) -> tuple[str, ...]:
+        """The text columns it reads besides the entities of windows and the kind."""
+        read = [name for declaration in self.declarations for name in declaration.texts]
+        read += [window.of_text for window in self.windows if window.of_text]
+        read += [column for window in self.windows for column in window.conditions]
+        return tuple(name for name in dict.fromkeys(read) if name not in {*self.entities, "kind", "status"})
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """All attributes it reads."""
-        return self.numbers + self.categories
+        return self.numbers + self.texts
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of transactions that enter any window, and those that are scored."""
+        entering = [kind for window in self.windows for kind in window.kinds]
+        return tuple(dict.fromkeys([*schema.SCORED_KINDS, *entering]))
 
     @property
     def history(self) -> timedelta:
@@ -228,14 +129,7 @@ class FeatureSet:
         return yaml.safe_dump(whole, sort_keys=False)
 
     def _entries(self) -> list[dict[str, Any]]:
-        entries = []
-        for declaration in self.declarations:
-            entry = declaration.model_dump(mode="json", exclude_none=True)
-            if isinstance(declaration, Window):
-                entry["spans"] = [duration_text(span) for span in declaration.spans]
-                entry["delay"] = duration_text(declaration.delay)
-            entries.append(entry)
-        return entries
+        return [declaration.entry() for declaration in self.declarations]
 
 
 def load(name_or_file: str, folder: Path) -> FeatureSet:
@@ -267,12 +161,14 @@ def load_text(text: str, where: str) -> FeatureSet:
     if not isinstance(whole, dict):
         raise DeclarationError(where, "expected the keys format_version, name, time_zone and features")
     _check_top(whole, where)
-    declarations = tuple(
-        _declaration(entry, f"{where}, line {line}")
-        for entry, line in zip(whole["features"], lines, strict=True)
-    )
-    _check_unique(declarations, lines, where)
-    return FeatureSet(whole["name"], whole["time_zone"], declarations)
+    declarations = []
+    above: dict[str, Kind] = {}
+    for entry, line in zip(whole["features"], lines, strict=True):
+        declaration = _declaration(entry, f"{where}, line {line}")
+        _check(declaration, above, f"{where}, line {line}")
+        declarations.append(declaration)
+        above |= dict.fromkeys(declaration.names, declaration)
+    return FeatureSet(whole["name"], whole["time_zone"], tuple(declarations))
 
 
 def _feature_lines(text: str) -> list[int]:
@@ -308,28 +204,41 @@ def _check_top(whole: dict[str, Any], where: str) -> None:
         ) from error
 
 
-def _declaration(entry: object, where: str) -> Declaration:
+def _declaration(entry: object, where: str) -> Kind:
     if not isinstance(entry, dict):
         raise DeclarationError(
             where, f"a feature is one of {', '.join(KINDS)} with its keys, such as - column: amount"
         )
-    kinds = [kind for kind in KINDS if kind in entry]
+    # A z-score has a key `window` too, so the first key tells the kind.
+    kinds = [key for key in entry if key in KINDS]
     if not kinds:
-        raise DeclarationError(where, f"a feature starts with one of {', '.join(KINDS)}")
+        near = get_close_matches(str(next(iter(entry), "")), KINDS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise DeclarationError(where, f"a feature starts with one of {', '.join(KINDS)}{meant}")
+    kind = KINDS[kinds[0]]
     try:
-        return KINDS[kinds[-1]].model_validate(entry)
+        return kind.model_validate(entry)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise DeclarationError(where, f"{key}: {problem['msg']}" if key else problem["msg"]) from error
+        raise DeclarationError(where, _problem(kind, error)) from error
 
 
-def _check_unique(declarations: tuple[Declaration, ...], lines: list[int], where: str) -> None:
-    seen: dict[str, int] = {}
-    for declaration, line in zip(declarations, lines, strict=True):
-        for name in declaration.names:
-            if name in seen:
-                raise DeclarationError(
-                    f"{where}, line {line}", f"{name} is declared in line {seen[name]} already"
-                )
-            seen[name] = line
+def _problem(kind: type[Kind], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        keys = [field.alias or name for name, field in kind.model_fields.items()]
+        near = get_close_matches(key, keys, n=1)
+        meant = f"; did you mean {near[0]}?" if near else f"; a {kind.keyword} has {', '.join(keys)}"
+        return f"unknown key {key}{meant}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {said}" if key else said
+
+
+def _check(declaration: Kind, above: dict[str, Kind], where: str) -> None:
+    try:
+        declaration.check(above)
+    except ValueError as error:
+        raise DeclarationError(where, str(error)) from error
+    for name in declaration.names:
+        if name in above:
+            raise DeclarationError(where, f"{name} is declared already: each feature is declared once")

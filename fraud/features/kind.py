@@ -1,0 +1,109 @@
+"""What every kind of feature is: one entry of a feature set's list, checked, named, explained and computed.
+
+A new kind is one file in ``fraud/features/kinds`` with one subclass of ``Kind``: it is found there, and the
+conformance suite of the tests runs over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from fraud.features.facts import Floats, Ints
+from fraud.features.window import duration_us
+
+if TYPE_CHECKING:
+    from fraud.features.kinds.window import Window
+
+
+def _parse_duration(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit: write {value}d or {value}h")  # noqa: TRY004
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no duration: write a whole number and s, m, h or d, such as 7d")  # noqa: TRY004
+    return duration_us(value)
+
+
+Duration = Annotated[int, BeforeValidator(_parse_duration)]
+"""Microseconds, written as ``7d``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is known of n transactions when their features are put together; arrays of shape ``(n,)``.
+
+    Attributes:
+        time_zone: In which the clock is read.
+        event_time: Microseconds since 1970 in UTC.
+        amount: Minor units of the base currency.
+        numbers: The numeric attributes, NaN where missing.
+        texts: The text columns as their numbers, ``NO_TEXT`` where missing.
+        features: What is computed already: the windows, and the features declared above.
+    """
+
+    time_zone: str
+    event_time: Ints
+    amount: Ints
+    numbers: Mapping[str, Floats]
+    texts: Mapping[str, Ints]
+    features: dict[str, Floats] = field(default_factory=dict)
+
+    def number(self, name: str) -> Floats:
+        """``amount`` or a numeric attribute as float64."""
+        return self.amount.astype(float) if name == "amount" else self.numbers[name]
+
+
+class Kind(BaseModel):
+    """One entry of the list of features."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keyword: ClassVar[str]
+    """The key that makes an entry one of this kind."""
+    example: ClassVar[str]
+    """An entry as YAML, for the documentation and for the conformance suite."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features it gives, in order."""
+        raise NotImplementedError
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The numeric attributes of the transaction that ``values`` reads."""
+        return ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text columns of the transaction that ``values`` reads."""
+        return ()
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows that must be computed first."""
+        return ()
+
+    def check(self, above: Mapping[str, Kind]) -> None:
+        """Check the entry against the features declared above it.
+
+        Raises:
+            ValueError: Saying what is wrong and what to write instead.
+        """
+
+    def values(self, rows: Rows) -> dict[str, Floats]:
+        """Compute its features, each of shape ``(n,)``."""
+        raise NotImplementedError
+
+    def explain(self) -> dict[str, tuple[str, str]]:
+        """Per feature what it says, and what it is for an entity's first transaction."""
+        raise NotImplementedError
+
+    def entry(self) -> dict[str, Any]:
+        """The canonical YAML entry, without what is left at its default."""
+        return {
+            self.keyword: getattr(self, self.keyword),
+            **self.model_dump(mode="json", exclude_defaults=True),
+        }

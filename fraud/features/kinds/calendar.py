@@ -1,0 +1,80 @@
+"""A number read off the clock."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from fraud.features.facts import Floats, Ints
+from fraud.features.kind import Kind, Rows
+
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_EPOCH_WEEKDAY: Final = 3
+"""1970-01-01 was a Thursday."""
+
+Hour = Annotated[int, Field(ge=0, le=23)]
+
+
+class Calendar(Kind):
+    """A number read off the clock in the set's time zone.
+
+    ``weekend`` is Saturday and Sunday; ``night`` is the local hours from the first to the last of ``hours``,
+    both included; ``hour`` is 0 to 23; ``day_of_week`` is 0 (Monday) to 6.
+    """
+
+    keyword: ClassVar[str] = "calendar"
+    example: ClassVar[str] = "calendar: night\nhours: [0, 6]"
+
+    calendar: Literal["weekend", "night", "hour", "day_of_week"]
+    hours: tuple[Hour, Hour] | None = None
+
+    @model_validator(mode="after")
+    def _only_night_has_hours(self) -> Calendar:
+        if (self.calendar == "night") != (self.hours is not None):
+            raise ValueError("write hours: [first, last] with night, and only there")
+        if self.hours is not None and self.hours[0] > self.hours[1]:
+            raise ValueError("the first hour of a night comes before its last: split a night at midnight")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``is_weekend``, ``is_night``, ``hour`` or ``day_of_week``."""
+        return (f"is_{self.calendar}" if self.calendar in {"weekend", "night"} else self.calendar,)
+
+    def values(self, rows: Rows) -> dict[str, Floats]:
+        """The clock's number."""
+        return {self.names[0]: self._read(*_clock(rows.event_time, rows.time_zone))}
+
+    def _read(self, hour: Ints, weekday: Ints) -> Floats:
+        if self.calendar == "hour":
+            return hour.astype(np.float64)
+        if self.calendar == "day_of_week":
+            return weekday.astype(np.float64)
+        if self.calendar == "weekend":
+            return (weekday >= 5).astype(np.float64)
+        first, last = self.hours or (0, 0)
+        return ((hour >= first) & (hour <= last)).astype(np.float64)
+
+    def explain(self) -> dict[str, tuple[str, str]]:
+        """What of the clock it is."""
+        night = f"from {self.hours[0]}:00 to {self.hours[1]}:59" if self.hours else ""
+        said = {
+            "weekend": "1 on Saturday and Sunday.",
+            "night": f"1 {night}.",
+            "hour": "The hour, 0 to 23.",
+            "day_of_week": "The day of the week, 0 (Monday) to 6.",
+        }[self.calendar]
+        return {self.names[0]: (f"{said} In the set's time zone.", "the same")}
+
+
+def _clock(event_time: Ints, zone: str) -> tuple[Ints, Ints]:
+    """The local hour and weekday (Monday is 0)."""
+    if zone == "UTC":
+        return event_time % _DAY_US // _HOUR_US, (event_time // _DAY_US + _EPOCH_WEEKDAY) % 7
+    local = pa.array(event_time).cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
+    return pc.hour(local).to_numpy(), pc.day_of_week(local).to_numpy()

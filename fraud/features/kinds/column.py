@@ -1,0 +1,39 @@
+"""A number of the transaction itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from fraud.features.facts import Floats
+from fraud.features.kind import Kind, Rows
+
+
+class Column(Kind):
+    """A number of the transaction itself: ``amount`` (base currency, minor units) or a numeric attribute."""
+
+    keyword: ClassVar[str] = "column"
+    example: ClassVar[str] = "column: amount"
+
+    column: str = Field(min_length=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column's own name."""
+        return (self.column,)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The attribute, unless it is the amount."""
+        return () if self.column == "amount" else (self.column,)
+
+    def values(self, rows: Rows) -> dict[str, Floats]:
+        """The column as it is."""
+        return {self.column: rows.number(self.column)}
+
+    def explain(self) -> dict[str, tuple[str, str]]:
+        """The column's name."""
+        if self.column == "amount":
+            return {"amount": ("The amount in minor units of the base currency.", "its amount")}
+        return {self.column: (f"The attribute `{self.column}`.", "its value, missing where it has none")}

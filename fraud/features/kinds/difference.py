@@ -1,0 +1,39 @@
+"""One feature less another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from fraud.features.facts import Floats
+from fraud.features.kind import Kind, Rows
+
+
+class Difference(Kind):
+    """One feature less another, both declared above; missing where either is."""
+
+    keyword: ClassVar[str] = "difference"
+    example: ClassVar[str] = "difference: amount\nminus: card_id_amount_mean_7d"
+
+    difference: str
+    minus: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``amount_minus_card_id_amount_mean_7d``."""
+        return (f"{self.difference}_minus_{self.minus}",)
+
+    def check(self, above: Mapping[str, Kind]) -> None:
+        """Both are declared above."""
+        for name in (self.difference, self.minus):
+            if name not in above:
+                raise ValueError(f"{name} is not declared above: declare it before its difference")
+
+    def values(self, rows: Rows) -> dict[str, Floats]:
+        """The difference."""
+        return {self.names[0]: rows.features[self.difference] - rows.features[self.minus]}
+
+    def explain(self) -> dict[str, tuple[str, str]]:
+        """Which less which."""
+        said = f"`{self.difference}` less `{self.minus}`."
+        return {self.names[0]: (said, "missing where either is")}

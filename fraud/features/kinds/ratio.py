@@ -1,0 +1,54 @@
+"""One feature over another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from fraud.features.facts import Floats
+from fraud.features.kind import Kind, Rows
+from fraud.features.kinds.window import Window
+
+
+class Ratio(Kind):
+    """One feature over another, both declared above; missing where the other is 0 or missing.
+
+    The other is a baseline: a window without delay must leave the transaction itself out.
+    """
+
+    keyword: ClassVar[str] = "ratio"
+    example: ClassVar[str] = "ratio: amount\nto: card_id_amount_mean_7d_before"
+
+    ratio: str
+    to: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``amount_to_card_id_amount_mean_7d_before``."""
+        return (f"{self.ratio}_to_{self.to}",)
+
+    def check(self, above: Mapping[str, Kind]) -> None:
+        """Both are declared above, and the baseline is strictly earlier."""
+        for name in (self.ratio, self.to):
+            if name not in above:
+                raise ValueError(f"{name} is not declared above: declare it before its ratio")
+        baseline = above[self.to]
+        if isinstance(baseline, Window) and baseline.holds_itself(self.to):
+            raise ValueError(
+                f"{self.to} includes the transaction itself: declare that window with include_self: false"
+            )
+
+    def values(self, rows: Rows) -> dict[str, Floats]:
+        """The quotient."""
+        over, under = rows.features[self.ratio], rows.features[self.to]
+        quotient = np.full(len(over), np.nan)
+        np.divide(over, under, out=quotient, where=under != 0)
+        return {self.names[0]: quotient}
+
+    def explain(self) -> dict[str, tuple[str, str]]:
+        """Which over which."""
+        return {
+            self.names[0]: (f"`{self.ratio}` over `{self.to}`.", "missing where the latter is 0 or missing")
+        }

@@ -1,0 +1,101 @@
+"""How far a number lies from the entity's usual."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from fraud.features.facts import Floats
+from fraud.features.kind import Duration, Kind, Rows
+from fraud.features.kinds.window import Entity, Window
+from fraud.features.statistics import Stat
+from fraud.features.window import duration_text
+
+
+class Baseline(Window):
+    """The strictly earlier transactions that a z-score compares with; its columns are no features."""
+
+    def name(self, stat: Stat, span: int) -> str:
+        """Marked, so that it meets no declared feature."""
+        return f"~{super().name(stat, span)}"
+
+
+class ZScore(Kind):
+    """``amount`` or a numeric attribute less the mean of the entity's strictly earlier ones, over their std.
+
+    ``floor`` is the least standard deviation to divide by, in the value's units (minor units for an amount).
+    Missing where there is no earlier one, or where all were alike and ``floor`` is 0.
+    """
+
+    keyword: ClassVar[str] = "zscore"
+    example: ClassVar[str] = "zscore: amount\nwindow: card_id\nspans: [7d, 30d]"
+
+    zscore: str = Field(min_length=1)
+    window: Entity
+    spans: tuple[Duration, ...] = Field(min_length=1)
+    delay: Duration = 0
+    floor: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``card_id_amount_zscore_7d``, span after span."""
+        return tuple(self._name(span) for span in self.spans)
+
+    def _name(self, span: int) -> str:
+        parts = [*self.window, self.zscore, "zscore", duration_text(span)]
+        return "_".join(parts + (["delay", duration_text(self.delay)] if self.delay else []))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The attribute, unless it is the amount."""
+        return () if self.zscore == "amount" else (self.zscore,)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The baseline: mean and std over strictly earlier transactions."""
+        return (self._baseline,)
+
+    @property
+    def _baseline(self) -> Baseline:
+        return Baseline.model_construct(
+            window=self.window,
+            of=self.zscore,
+            stats=("mean", "std"),
+            spans=self.spans,
+            delay=self.delay,
+            include_self=False,
+        )
+
+    def values(self, rows: Rows) -> dict[str, Floats]:
+        """The deviation in standard deviations."""
+        value, baseline = rows.number(self.zscore), self._baseline
+        columns = {}
+        for span in self.spans:
+            mean, std = (rows.features[baseline.name(stat, span)] for stat in ("mean", "std"))
+            std = np.maximum(std, self.floor)
+            columns[self._name(span)] = np.full(len(value), np.nan)
+            np.divide(value - mean, std, out=columns[self._name(span)], where=std > 0)
+        return columns
+
+    def explain(self) -> dict[str, tuple[str, str]]:
+        """Per span."""
+        entity = " and ".join(self.window)
+        return {
+            self._name(span): (
+                f"`{self.zscore}` less the mean of the earlier ones of the same {entity} in the "
+                f"{duration_text(span)}, in standard deviations.",
+                "missing",
+            )
+            for span in self.spans
+        }
+
+    def entry(self) -> dict[str, Any]:
+        """With durations and the entity as they are written."""
+        entry = super().entry()
+        entry["window"] = self.window[0] if len(self.window) == 1 else list(self.window)
+        entry["spans"] = [duration_text(span) for span in self.spans]
+        if self.delay:
+            entry["delay"] = duration_text(self.delay)
+        return entry

@@ -1,0 +1,133 @@
+"""What windows can say, and how each statistic is read off whole-number totals, for every executor alike.
+
+An executor fills *parts*: counts, sums, extremes of the facts inside a window. Sums are 64-bit integers, so
+they do not depend on the order of addition. ``read`` makes the statistic of them, and is the only place that
+divides.
+
+An amount is a whole number already. A numeric attribute is added up in units of 2**-20, within +-2**22
+(about a millionth, and 4 million): what lies outside counts as that bound. Its minimum and maximum are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraud.features.facts import Floats, Ints
+
+Stat = Literal["count", "sum", "mean", "std", "min", "max", "distinct", "seconds_since_last", "first_time"]
+Part = Literal[
+    "count",
+    "present",
+    "total",
+    "squares_high",
+    "squares_mid",
+    "squares_low",
+    "low",
+    "high",
+    "last",
+    "distinct",
+    "seen",
+]
+
+PARTS: Final[Mapping[Stat, tuple[Part, ...]]] = {
+    "count": ("count",),
+    "sum": ("present", "total"),
+    "mean": ("present", "total"),
+    "std": ("present", "total", "squares_high", "squares_mid", "squares_low"),
+    "min": ("low",),
+    "max": ("high",),
+    "distinct": ("distinct",),
+    "seconds_since_last": ("last",),
+    "first_time": ("seen",),
+}
+"""The parts a statistic is made of.
+
+``count``: transactions in the window. ``present``: those whose value is not missing. ``total``: sum of the
+whole-number values. ``squares_*``: sums of ``limbs``. ``low``, ``high``: extreme values as float64, NaN for
+none. ``last``: newest event time of strictly earlier ones (of frauds where the window is of fraud), ``NOTHING``
+for none. ``distinct``: different texts. ``seen``: how many strictly earlier ones carry the transaction's own
+text (-1 where it has none), or how many there are where the window is of nothing.
+"""
+
+NOTHING: Final = -(2**62)
+"""The time of no event."""
+
+_ONE: Final = 2.0**20
+_BOUND: Final = 2.0**22
+_LIMB: Final = 21
+_MASK: Final = 2**_LIMB - 1
+
+
+def whole(values: Floats) -> Ints:
+    """Return an attribute in whole units of 2**-20, 0 where it is missing; shape ``(n,)``."""
+    clipped = np.clip(np.nan_to_num(values, nan=0.0), -_BOUND, _BOUND)
+    return np.rint(clipped * _ONE).astype(np.int64)
+
+
+def limbs(values: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return three whole numbers per value v whose sums hold the sum of v*v without overflow.
+
+    ``v*v == high * 2**42 + mid * 2**22 + low`` for |v| <= 2**42.
+    """
+    high, low = values >> _LIMB, values & _MASK
+    return high * high, high * low, low * low
+
+
+def read(
+    stat: Stat, parts: Mapping[Part, NDArray[Any]], event_time: Ints, *, scale: float, empty: float
+) -> Floats:
+    """Return a statistic of n windows.
+
+    Args:
+        stat: Which.
+        parts: Those of ``PARTS[stat]``, each of shape ``(n,)``.
+        event_time: Of the transactions whose windows these are, shape ``(n,)``.
+        scale: Of the values behind ``total`` and ``squares_*``: 1, or 2**-20 for ``whole`` attributes.
+        empty: What a window without values gives; a count gives 0 and ``first_time`` gives 1 all the same.
+    """
+    if stat in ("count", "distinct"):
+        return np.asarray(parts[stat], np.float64)  # type: ignore[index]
+    if stat == "first_time":
+        seen = parts["seen"]
+        return np.where(seen < 0, np.nan, (seen == 0).astype(np.float64))
+    if stat in ("min", "max"):
+        extreme = np.asarray(parts["low" if stat == "min" else "high"], np.float64)
+        return np.where(np.isnan(extreme), empty, extreme)
+    if stat == "seconds_since_last":
+        last = parts["last"]
+        return np.where(last == NOTHING, empty, (event_time - last).astype(np.float64) / 1e6)
+    return _of_values(stat, parts, scale, empty)
+
+
+def _of_values(stat: Stat, parts: Mapping[Part, NDArray[Any]], scale: float, empty: float) -> Floats:
+    present, total = parts["present"], parts["total"]
+    filled = present > 0
+    value = np.full(len(present), empty, np.float64)
+    if stat == "sum":
+        value[filled] = total[filled] * scale
+    elif stat == "mean":
+        np.divide(total * scale, present, out=value, where=filled)
+    else:
+        n = present[filled]
+        squares = (parts["squares_high"][filled], parts["squares_mid"][filled], parts["squares_low"][filled])
+        value[filled] = np.sqrt(_spread(n, total[filled], squares)) / n * scale
+    return value
+
+
+def _spread(n: Ints, total: Ints, squares: tuple[Ints, Ints, Ints]) -> Floats:
+    """N times the sum of squares less the square of the sum: n*n times the population's variance.
+
+    Whole numbers wrap modulo 2**64, so a difference below 2**62 is exact whatever its operands are. A larger
+    one is taken in floating point, where it is no longer a small difference of large numbers.
+    """
+    high, mid, low = squares
+    with np.errstate(over="ignore"):
+        exact = n * ((high << 42) + (mid << 22) + low) - total * total
+    size = n.astype(np.float64)
+    sums = high.astype(np.float64) * 2.0**42 + mid.astype(np.float64) * 2.0**22 + low.astype(np.float64)
+    rough = size * sums - total.astype(np.float64) ** 2
+    return np.where(rough < 2.0**61, exact.astype(np.float64), rough)
