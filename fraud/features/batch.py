@@ -2,187 +2,218 @@
 
 A fact (a transaction, a known fraud) is seen by one contiguous run of its entity's later transactions. So a
 window's sum is a running total over the transactions in order: every fact adds its value where its run
-begins and takes it away where the run ends. Late transactions and late, withdrawn or repeated labels only
-move the ends of a run; there is no second path for them.
+begins and takes it away where the run ends; its extremes and its texts are read off the same runs. Late
+transactions and late, withdrawn or repeated labels only move the ends of a run; there is no second path for
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from fraud.features.spec import Window
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Transactions:
-    """The transactions of many entities, in any order; every array has shape ``(n,)``.
-
-    Attributes:
-        entity: A number per entity, any 64-bit integers.
-        event_time: Microseconds since 1970 in UTC.
-        tie: Orders transactions of the same instant.
-        known_at: Microseconds; not before ``event_time``.
-        amount: Minor units of the base currency.
-    """
-
-    entity: Ints
-    event_time: Ints
-    tie: Ints
-    known_at: Ints
-    amount: Ints
-
-    def take(self, order: Ints) -> Transactions:
-        """Return the transactions at these positions."""
-        return Transactions(
-            self.entity[order],
-            self.event_time[order],
-            self.tie[order],
-            self.known_at[order],
-            self.amount[order],
-        )
+from fraud.features import runs
+from fraud.features.facts import NO_TEXT, Bools, Facts, Floats, Frauds, Ints
+from fraud.features.kinds.window import Window
+from fraud.features.runs import Runs
+from fraud.features.statistics import NOTHING, PARTS, Part, limbs, read, whole
+from fraud.features.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
-class Frauds:
-    """When transactions counted as fraud, in any order; every array has shape ``(m,)``.
+class EntityFrauds:
+    """The frauds of many entities.
 
     Attributes:
-        entity: As in ``Transactions``; entities that do not occur there are ignored.
-        event_time: Of the fraudulent transaction, microseconds.
-        known: From when on it is known as fraud, microseconds.
-        withdrawn: From when on it no longer is.
+        entity: The entity of each fraud, shape ``(m,)``; entities without transactions are ignored.
+        frauds: When transactions counted as fraud.
     """
 
     entity: Ints
-    event_time: Ints
-    known: Ints
-    withdrawn: Ints
+    frauds: Frauds
 
 
 def window_features(
-    windows: Sequence[Window], transactions: Transactions, frauds: Frauds
+    windows: Sequence[Window], entity: Ints, facts: Facts, frauds: EntityFrauds
 ) -> dict[str, Floats]:
-    """Compute windows of one entity column for every transaction.
+    """Compute windows of one entity for every transaction.
 
     Args:
-        windows: All over the same entity column.
-        transactions: In any order.
+        windows: All of the same entity.
+        entity: A number per entity, any 64-bit integers, shape ``(n,)``.
+        facts: The transactions, in any order; fastest where they are ordered by (event_time, tie).
         frauds: Of the same entities.
 
     Returns:
-        One array of shape ``(n,)`` a feature, in the order of ``transactions``.
+        One array of shape ``(n,)`` a feature, in the order of ``facts``.
     """
-    order = np.lexsort((transactions.tie, transactions.event_time, transactions.entity)).astype(np.int64)
-    timeline = _Timeline.of(
-        transactions.take(order), max((max(w.spans) + w.delay for w in windows), default=0)
-    )
+    line = Timeline.of(entity, facts)
     features: dict[str, Floats] = {}
     for window in windows:
-        for name, column in _window(window, timeline, frauds).items():
+        for name, column in _Window(window, line, frauds).features().items():
             features[name] = np.empty_like(column)
-            features[name][order] = column
+            features[name][line.order] = column
     return features
 
 
-@dataclass(frozen=True, slots=True)
-class _Timeline:
-    """Sorted transactions on one axis: entity after entity, each shifted past the longest look-back."""
+class _Window:
+    """One declared window over a timeline: its parts, span after span, in the timeline's order."""
 
-    rows: Transactions
-    entities: Ints
-    key: Ints
-    code: Ints
-    origin: int
-    stride: int
+    def __init__(self, window: Window, line: Timeline, frauds: EntityFrauds) -> None:
+        self.window = window
+        self.line = line
+        self.frauds = frauds
+        self.facts = line.facts
+        self.chosen = window.counts(line.facts)
+        self.begin = line.seen_from(window.known(line.facts), window.delay)
 
-    @classmethod
-    def of(cls, rows: Transactions, reach: int) -> _Timeline:
-        entities, code = np.unique(rows.entity, return_inverse=True)
-        origin = int(rows.event_time.min()) if len(rows.event_time) else 0
-        last = int(rows.event_time.max()) if len(rows.event_time) else 0
-        stride = last - origin + reach + 2
-        if len(entities) * stride >= 2**63:
-            raise OverflowError("too many entities in one partition: raise features.partitions")
-        code = code.astype(np.int64)
-        return cls(rows, entities, code * stride + (rows.event_time - origin), code, origin, stride)
+    def features(self) -> dict[str, Floats]:
+        """All statistics over all spans."""
+        window, columns = self.window, {}
+        for span in window.spans:
+            found: dict[tuple[Part, bool], NDArray[Any]] = {}
+            for stat in window.stats:
+                itself = window.includes_self(stat)
+                parts = {part: self._once(found, part, span, itself) for part in PARTS[stat]}
+                columns[window.name(stat, span)] = read(
+                    stat,
+                    parts,
+                    self.facts.event_time,
+                    scale=2.0**-20 if window.of_number else 1.0,
+                    empty=np.nan if window.empty is None else window.empty,
+                )
+        return {name: columns[name] for name in window.names}
 
-    def first_at(self, code: Ints, time: Ints) -> Ints:
-        """The position of the entity's first transaction at or after a time."""
-        inside = np.clip(time - self.origin, 0, self.stride - 1)
-        return np.searchsorted(self.key, code * self.stride + inside).astype(np.int64)
+    def _once(
+        self, found: dict[tuple[Part, bool], NDArray[Any]], part: Part, span: int, itself: bool
+    ) -> NDArray[Any]:
+        if (part, itself) not in found:
+            found[part, itself] = self._part(part, span, itself=itself)
+        return found[part, itself]
 
-    def locate(self, entity: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """The codes of entities, and which of them occur at all."""
-        if len(self.entities) == 0:
-            return np.zeros(len(entity), np.int64), np.zeros(len(entity), np.bool_)
-        code = np.minimum(np.searchsorted(self.entities, entity), len(self.entities) - 1).astype(np.int64)
-        return code, self.entities[code] == entity
+    def _part(self, part: Part, span: int, *, itself: bool) -> NDArray[Any]:
+        if self.window.of == "fraud" and part in _OF_FRAUDS:
+            return _OF_FRAUDS[part](self._fraud_runs(span), len(self.facts))
+        if part == "present" and not self.window.of_number:
+            part = "count"
+        seen = self._runs(span, self._present if part in _OF_VALUES else self.chosen)
+        return _OF_FACTS[part](self, seen, itself)
 
-    def total(self, begin: Ints, end: Ints, value: Ints) -> Ints:
-        """For every transaction the sum of the values whose run ``[begin, end)`` holds it."""
-        steps = np.zeros(len(self.key) + 1, np.int64)
-        seen = begin < end
-        np.add.at(steps, begin[seen], value[seen])
-        np.subtract.at(steps, end[seen], value[seen])
-        return np.cumsum(steps[:-1])
+    def _runs(self, span: int, chosen: Bools | None) -> Runs:
+        """Where the chosen facts are seen by others."""
+        end = self.line.first_at_offset(self.window.delay + span)
+        fact = np.arange(len(end)) if chosen is None else np.flatnonzero(chosen)
+        return Runs.of(fact, self.begin if chosen is None else self.begin[fact], end[fact])
+
+    def _fraud_runs(self, span: int) -> Runs:
+        code, occurs = self.line.locate(self.frauds.entity)
+        frauds = self.frauds.frauds
+        due = frauds.event_time[occurs] + self.window.delay
+        begin = self.line.first_at(code, np.maximum(due, frauds.known[occurs]))
+        end = self.line.first_at(code, np.minimum(due + span, frauds.withdrawn[occurs]))
+        return Runs.of(frauds.event_time[occurs], begin, end)
+
+    @property
+    def _present(self) -> Bools | None:
+        """The chosen facts that have a value."""
+        if not self.window.of_number:
+            return self.chosen
+        filled: Bools = ~np.isnan(self.facts.columns[self.window.of_number])
+        return filled if self.chosen is None else self.chosen & filled
+
+    def _own(self, chosen: Bools | None, itself: bool) -> Bools | bool:
+        """Which transactions are in their own window."""
+        return (True if chosen is None else chosen) if itself else False
+
+    def _sum(self, seen: Runs, values: Ints, itself: bool) -> Ints:
+        total = seen.total(values[seen.fact], len(values))
+        own = self._own(self._present, itself)
+        return total if own is False else total + np.where(own, values, 0)
+
+    def count(self, seen: Runs, itself: bool) -> Ints:
+        """Transactions of the window."""
+        own = self._own(self.chosen, itself)
+        return seen.total(np.int64(1), len(self.facts)) + np.asarray(own, np.int64)
+
+    def present(self, seen: Runs, itself: bool) -> Ints:
+        """Transactions of the window that have a value."""
+        own = self._own(self._present, itself)
+        return seen.total(np.int64(1), len(self.facts)) + np.asarray(own, np.int64)
+
+    def total(self, seen: Runs, itself: bool) -> Ints:
+        """Sum of values."""
+        return self._sum(seen, self._whole(), itself)
+
+    def squares(self, limb: int) -> Callable[[Runs, bool], Ints]:
+        """Sum of one limb of the values' squares."""
+        return lambda seen, itself: self._sum(seen, limbs(self._whole())[limb], itself)
+
+    def extreme(self, ufunc: np.ufunc, seen: Runs, itself: bool) -> Floats:
+        """Smallest or largest value."""
+        values = self._values()
+        found = seen.extreme(values[seen.fact], ufunc, np.nan, len(values))
+        own = self._own(self._present, itself)
+        if own is False:
+            return found
+        keep = np.fmin if ufunc is np.minimum else np.fmax
+        return np.asarray(keep(found, np.where(own, values, np.nan)))
+
+    def last(self, seen: Runs) -> Ints:
+        """Event time of the newest fact."""
+        return seen.extreme(self.facts.event_time[seen.fact], np.maximum, NOTHING, len(self.facts))
+
+    def distinct(self, seen: Runs, itself: bool) -> Ints:
+        """Different texts."""
+        text, chosen = self._texts()
+        cover = runs.cover(text, seen.keep(chosen[seen.fact]))
+        if itself:
+            own = np.flatnonzero(chosen if self.chosen is None else chosen & self.chosen)
+            cover = runs.cover(text, seen.keep(chosen[seen.fact]).join(Runs.of(own, own, own + 1)))
+        return cover.total(np.int64(1), len(self.facts))
+
+    def seen(self, seen: Runs) -> Ints:
+        """How many carry the own text; -1 without a text."""
+        if self.window.of_text is None:
+            return seen.total(np.int64(1), len(self.facts))
+        text, filled = self._texts()
+        return np.where(filled, runs.own_total(text, seen.keep(filled[seen.fact])), -1)
+
+    def _texts(self) -> tuple[Ints, Bools]:
+        """A number per entity and text, and which facts have a text."""
+        numbers = self.facts.columns[self.window.of_text or ""]
+        text, texts = pd.factorize(numbers)
+        return pd.factorize(self.line.code * len(texts) + text)[0], numbers != NO_TEXT
+
+    def _whole(self) -> Ints:
+        number = self.window.of_number
+        return whole(self.facts.columns[number]) if number else self.facts.columns["amount"]
+
+    def _values(self) -> Floats:
+        return np.asarray(self.facts.columns[self.window.of_number or "amount"], np.float64)
 
 
-def _window(window: Window, line: _Timeline, frauds: Frauds) -> dict[str, Floats]:
-    columns: dict[str, Floats] = {}
-    begin = _begin(window, line)
-    for span in window.spans:
-        end = line.first_at(line.code, line.rows.event_time + window.delay + span)
-        count = _transaction_total(window, line, begin, end, np.ones_like(line.rows.amount))
-        for stat in window.stats:
-            name = window.name(stat, span)
-            if stat == "count":
-                columns[name] = count.astype(np.float64)
-                continue
-            if window.of == "amount":
-                total = _transaction_total(window, line, begin, end, line.rows.amount)
-            else:
-                total = _fraud_total(window, line, frauds, span)
-            columns[name] = _read(stat, count, total, np.nan if window.empty is None else window.empty)
-    return columns
+_OF_VALUES = frozenset({"present", "total", "squares_high", "squares_mid", "squares_low", "low", "high"})
 
+_OF_FACTS: Mapping[Part, Callable[[_Window, Runs, bool], NDArray[Any]]] = {
+    "count": lambda window, seen, itself: window.count(seen, itself),
+    "present": lambda window, seen, itself: window.present(seen, itself),
+    "total": lambda window, seen, itself: window.total(seen, itself),
+    "squares_high": lambda window, seen, itself: window.squares(0)(seen, itself),
+    "squares_mid": lambda window, seen, itself: window.squares(1)(seen, itself),
+    "squares_low": lambda window, seen, itself: window.squares(2)(seen, itself),
+    "low": lambda window, seen, itself: window.extreme(np.minimum, seen, itself),
+    "high": lambda window, seen, itself: window.extreme(np.maximum, seen, itself),
+    "last": lambda window, seen, itself: window.last(seen),
+    "distinct": lambda window, seen, itself: window.distinct(seen, itself),
+    "seen": lambda window, seen, itself: window.seen(seen),
+}
 
-def _read(stat: str, count: Ints, total: Ints, empty: float) -> Floats:
-    filled = count > 0
-    value = np.full(len(count), empty, np.float64)
-    if stat == "sum":
-        value[filled] = total[filled]
-    else:
-        np.divide(total.astype(np.float64), count.astype(np.float64), out=value, where=filled)
-    return value
-
-
-def _begin(window: Window, line: _Timeline) -> Ints:
-    """Where every transaction is first seen by another one."""
-    rows = line.rows
-    if window.delay:
-        return line.first_at(line.code, np.maximum(rows.event_time + window.delay, rows.known_at))
-    following = np.arange(1, len(rows.event_time) + 1, dtype=np.int64)
-    late = rows.known_at > rows.event_time
-    following[late] = line.first_at(line.code[late], rows.known_at[late])
-    return following
-
-
-def _transaction_total(window: Window, line: _Timeline, begin: Ints, end: Ints, value: Ints) -> Ints:
-    total = line.total(begin, end, value)
-    return total + value if window.include_self and not window.delay else total
-
-
-def _fraud_total(window: Window, line: _Timeline, frauds: Frauds, span: int) -> Ints:
-    code, occurs = line.locate(frauds.entity)
-    code, event_time = code[occurs], frauds.event_time[occurs]
-    due = event_time + window.delay
-    begin = line.first_at(code, np.maximum(due, frauds.known[occurs]))
-    end = line.first_at(code, np.minimum(due + span, frauds.withdrawn[occurs]))
-    return line.total(begin, end, np.ones_like(event_time))
+_OF_FRAUDS: Mapping[Part, Callable[[Runs, int], Ints]] = {
+    "total": lambda seen, n: seen.total(np.int64(1), n),
+    "last": lambda seen, n: seen.extreme(seen.fact, np.maximum, NOTHING, n),
+}

@@ -90,7 +90,7 @@ def read(
         empty: What a window without values gives; a count gives 0 and ``first_time`` gives 1 all the same.
     """
     if stat in ("count", "distinct"):
-        return np.asarray(parts[stat], np.float64)  # type: ignore[index]
+        return np.asarray(parts[stat], np.float64)
     if stat == "first_time":
         seen = parts["seen"]
         return np.where(seen < 0, np.nan, (seen == 0).astype(np.float64))

@@ -1,0 +1,99 @@
+"""Sorted transactions of many entities on one axis, to find where a time falls in an entity's past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from fraud.features.facts import Bools, Facts, Ints
+from fraud.features.runs import stable_order
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Transactions ordered by (entity, event_time, tie); positions are places in that order.
+
+    Attributes:
+        facts: In that order, shape ``(n,)``.
+        order: Where each stood before, shape ``(n,)``.
+        code: Of the entity, ascending, shape ``(n,)``.
+        entities: The entity number of each code.
+        key: One ascending number per transaction: the code and the place in time, shape ``(n,)``.
+        ticks: Distinct event times where a time stands for its rank among them, else None.
+        origin: The first event time.
+        stride: Between two codes on the axis of keys.
+    """
+
+    facts: Facts
+    order: Ints
+    code: Ints
+    entities: pd.Index
+    key: Ints
+    ticks: Ints | None
+    origin: int
+    stride: int
+    _offsets: dict[int, Ints] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entity: Ints, facts: Facts) -> Timeline:
+        """Order the transactions of these entities."""
+        code, entities = pd.factorize(entity)
+        order = _order(code.astype(np.int64), facts)
+        code, facts = code[order].astype(np.int64), facts.take(order)
+        times = facts.event_time
+        origin, last = (int(times.min()), int(times.max())) if len(facts) else (0, 0)
+        ticks, stride = None, last - origin + 2
+        if len(entities) * stride >= 2**62:
+            # Many entities over a long time: the rank of a time is small where the time itself is not.
+            ticks = np.unique(times)
+            stride = len(ticks) + 1
+        place = times - origin if ticks is None else np.searchsorted(ticks, times)
+        return cls(facts, order, code, pd.Index(entities), code * stride + place, ticks, origin, stride)
+
+    def first_at(self, code: Ints, time: Ints) -> Ints:
+        """The position of an entity's first transaction at or after a time, or of the next entity's first."""
+        if self.ticks is None:
+            place = np.clip(time - self.origin, 0, self.stride - 1)
+        else:
+            place = np.searchsorted(self.ticks, time)
+        return np.searchsorted(self.key, code * self.stride + place)
+
+    def first_at_offset(self, offset: int) -> Ints:
+        """The position of each transaction's entity's first one at or after its own time plus an offset."""
+        if offset not in self._offsets:
+            self._offsets[offset] = self.first_at(self.code, self.facts.event_time + offset)
+        return self._offsets[offset]
+
+    def seen_from(self, known: Ints, delay: int) -> Ints:
+        """Where every transaction is first in another one's window that ends ``delay`` earlier.
+
+        Args:
+            known: When it is known, microseconds, shape ``(n,)``.
+            delay: Microseconds.
+        """
+        times = self.facts.event_time
+        begin = self.first_at_offset(delay) if delay else np.arange(1, len(times) + 1)
+        late = np.flatnonzero(known > times + delay)
+        if len(late):
+            begin = begin.copy()
+            begin[late] = self.first_at(self.code[late], known[late])
+        return begin
+
+    def locate(self, entity: Ints) -> tuple[Ints, Bools]:
+        """The codes of those entities that occur, and which ones do."""
+        code = self.entities.get_indexer(entity)
+        return code[code >= 0], code >= 0
+
+
+def _order(code: Ints, facts: Facts) -> Ints:
+    """The order by (entity, event_time, tie)."""
+    if not _in_order(facts):
+        return np.lexsort((facts.tie, facts.event_time, code))
+    return stable_order(code)
+
+
+def _in_order(facts: Facts) -> bool:
+    step = np.diff(facts.event_time)
+    return bool(np.all((step > 0) | ((step == 0) & (np.diff(facts.tie) > 0))))
