@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from fraud.features.facts import Floats, Ints
-from fraud.features.window import duration_us
+from fraud.features.window import duration_text, duration_us
+from fraud.schema import CORE_COLUMNS
 
 if TYPE_CHECKING:
     from fraud.features.kinds.window import Window
@@ -27,8 +29,58 @@ def _parse_duration(value: object) -> int:
     return duration_us(value)
 
 
+def _check_spans(spans: tuple[int, ...]) -> tuple[int, ...]:
+    if 0 in spans:
+        raise ValueError("a span is longer than nothing")
+    for place, span in enumerate(spans):
+        if span in spans[:place]:
+            raise ValueError(f"{duration_text(span)} is there twice")
+    return spans
+
+
+def _check_attribute(name: str) -> str:
+    if name in ("amount_minor", "amount_base_minor"):
+        raise ValueError("write amount: it is the amount in minor units of the base currency")
+    if name in ("status", "status_time"):
+        raise ValueError("a status is known later than its transaction: only a window's where asks for it")
+    if name in CORE_COLUMNS and name != "kind":
+        raise ValueError(f"{name} is no attribute: write amount, or a column that the mapping adds")
+    return name
+
+
+def _check_number(name: str) -> str:
+    if name == "fraud":
+        raise ValueError("whether it is fraud is known later: write a window with of: fraud and a delay")
+    if name == "kind":
+        raise ValueError("kind is a text: write categorical: kind")
+    return _check_attribute(name)
+
+
+def check_text(name: str) -> str:
+    """Return the name of a column of texts.
+
+    Raises:
+        ValueError: It cannot be one.
+    """
+    if name == "amount":
+        raise ValueError("amount is a number, and this takes a column of texts, such as channel")
+    return _check_attribute(name)
+
+
 Duration = Annotated[int, BeforeValidator(_parse_duration)]
 """Microseconds, written as ``7d``."""
+
+Spans = Annotated[tuple[Duration, ...], Field(min_length=1), AfterValidator(_check_spans)]
+"""Durations longer than nothing, each once."""
+
+Attribute = Annotated[str, Field(min_length=1), AfterValidator(_check_attribute)]
+"""``amount``, ``kind``, or a column of the source's mapping."""
+
+Number = Annotated[str, Field(min_length=1), AfterValidator(_check_number)]
+"""``amount`` or a numeric attribute."""
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(check_text)]
+"""A column of texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +159,15 @@ class Kind(BaseModel):
             self.keyword: getattr(self, self.keyword),
             **self.model_dump(mode="json", exclude_defaults=True),
         }
+
+
+def check_declared(name: str, above: Mapping[str, Kind]) -> None:
+    """Check that a feature is declared above the one that needs it.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if name not in above:
+        near = get_close_matches(name, above, n=1)
+        meant = f": did you mean {near[0]}?" if near else ", and what is needed comes first"
+        raise ValueError(f"{name} is not declared above{meant}")

@@ -28,7 +28,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -42,8 +41,12 @@ from fraud.errors import ConfigError, DeclarationError, FormatVersionError
 from fraud.features.kind import Kind
 from fraud.features.kinds import KINDS
 from fraud.features.kinds.window import Window
+from fraud.features.refusal import meant, refusal
 
 FORMAT_VERSION: Final = 1
+
+_KEYS: Final = ("format_version", "name", "time_zone", "features")
+_TABLE_COLUMNS: Final = frozenset(schema.features(()).names)
 
 
 @dataclass(frozen=True)
@@ -155,90 +158,102 @@ def load_text(text: str, where: str) -> FeatureSet:
     """
     try:
         whole = yaml.safe_load(text)
-        lines = _feature_lines(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise DeclarationError(where, f"this is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(whole, dict):
-        raise DeclarationError(where, "expected the keys format_version, name, time_zone and features")
-    _check_top(whole, where)
+        mark = getattr(error, "problem_mark", None)
+        place = where if mark is None else f"{where}, line {mark.line + 1}"
+        said = getattr(error, "problem", None) or str(error)
+        raise DeclarationError(place, f"this is not YAML: {said}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise DeclarationError(where, f"expected the keys {', '.join(_KEYS)}")
+    _check_keys(root, where)
+    _check_top(whole, {key.value: f"{where}, line {_line(key)}" for key, _ in root.value}, where)
+    (nodes,) = (value.value for key, value in root.value if key.value == "features")
     declarations = []
     above: dict[str, Kind] = {}
-    for entry, line in zip(whole["features"], lines, strict=True):
-        declaration = _declaration(entry, f"{where}, line {line}")
-        _check(declaration, above, f"{where}, line {line}")
+    lines: dict[str, int] = {}
+    for entry, node in zip(whole["features"], nodes, strict=True):
+        place = f"{where}, line {_line(node)}"
+        declaration = _declaration(entry, place)
+        _check(declaration, above, lines, place)
         declarations.append(declaration)
         above |= dict.fromkeys(declaration.names, declaration)
+        lines |= dict.fromkeys(declaration.names, _line(node))
     return FeatureSet(whole["name"], whole["time_zone"], tuple(declarations))
 
 
-def _feature_lines(text: str) -> list[int]:
-    """The line of every entry under ``features``, counted from 1."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    if not isinstance(root, yaml.MappingNode):
-        return []
-    for key, value in root.value:
-        if key.value == "features" and isinstance(value, yaml.SequenceNode):
-            return [node.start_mark.line + 1 for node in value.value]
-    return []
+def _line(node: yaml.Node) -> int:
+    """Counted from 1."""
+    return int(node.start_mark.line) + 1
 
 
-def _check_top(whole: dict[str, Any], where: str) -> None:
-    allowed = {"format_version", "name", "time_zone", "features"}
-    if unknown := sorted(whole.keys() - allowed):
-        raise DeclarationError(
-            where, f"unknown key {unknown[0]!r}; the keys are {', '.join(sorted(allowed))}"
-        )
-    if missing := sorted(allowed - whole.keys()):
-        raise DeclarationError(where, f"the key {missing[0]!r} is missing")
+def _check_keys(node: yaml.Node, where: str) -> None:
+    """YAML's reader would silently take the last of two equal keys."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, where)
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise DeclarationError(f"{where}, line {_line(key)}", f"the key {key.value} is there twice")
+            seen.add(key.value)
+            _check_keys(value, where)
+
+
+def _check_top(whole: dict[Any, Any], lines: dict[str, str], where: str) -> None:
+    if unknown := [key for key in whole if key not in _KEYS]:
+        place = lines.get(str(unknown[0]), where)
+        otherwise = f"; the keys are {', '.join(_KEYS)}"
+        raise DeclarationError(place, f"unknown key {unknown[0]}{meant(unknown[0], _KEYS, otherwise)}")
+    if missing := [key for key in _KEYS if key not in whole]:
+        raise DeclarationError(where, f"the key {missing[0]} is missing")
+    if type(whole["format_version"]) is not int:
+        raise DeclarationError(lines["format_version"], f"write format_version: {FORMAT_VERSION}")
     if whole["format_version"] != FORMAT_VERSION:
         raise FormatVersionError(where, whole["format_version"], FORMAT_VERSION)
     if not isinstance(whole["features"], list) or not whole["features"]:
-        raise DeclarationError(where, "features is a list of at least one feature")
+        raise DeclarationError(lines["features"], "features is a list of at least one feature")
     if not isinstance(whole["name"], str):
-        raise DeclarationError(where, "name is a text")
+        raise DeclarationError(lines["name"], f"{whole['name']} is no text: write the name in quotes")
     try:
         ZoneInfo(str(whole["time_zone"]))
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise DeclarationError(
-            where, f"time_zone {whole['time_zone']!r} is not known; write UTC or Europe/Berlin"
+            lines["time_zone"],
+            f"the time zone {whole['time_zone']} is not known: write UTC, or a name such as Europe/Berlin",
         ) from error
 
 
 def _declaration(entry: object, where: str) -> Kind:
     if not isinstance(entry, dict):
         raise DeclarationError(
-            where, f"a feature is one of {', '.join(KINDS)} with its keys, such as - column: amount"
+            where, f"a feature is one of {', '.join(KINDS)} with its keys: - column: amount"
         )
-    # A z-score has a key `window` too, so the first key tells the kind.
-    kinds = [key for key in entry if key in KINDS]
+    kinds = [kind for word, kind in KINDS.items() if word in entry]
     if not kinds:
-        near = get_close_matches(str(next(iter(entry), "")), KINDS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise DeclarationError(where, f"a feature starts with one of {', '.join(KINDS)}{meant}")
-    kind = KINDS[kinds[0]]
+        guesses = [guess for key in entry if (guess := meant(key, tuple(KINDS)))]
+        raise DeclarationError(where, f"a feature is one of {', '.join(KINDS)}{''.join(guesses[:1])}")
+    # A z-score has a key `window` too, so the kind is the one that is no other's key.
+    kind = next(
+        (one for one in kinds if not any(one.keyword in o.model_fields for o in kinds if o is not one)),
+        kinds[0],
+    )
     try:
         return kind.model_validate(entry)
     except ValidationError as error:
-        raise DeclarationError(where, _problem(kind, error)) from error
+        raise DeclarationError(where, refusal(kind, error)) from error
 
 
-def _problem(kind: type[Kind], error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        keys = [field.alias or name for name, field in kind.model_fields.items()]
-        near = get_close_matches(key, keys, n=1)
-        meant = f"; did you mean {near[0]}?" if near else f"; a {kind.keyword} has {', '.join(keys)}"
-        return f"unknown key {key}{meant}"
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {said}" if key else said
-
-
-def _check(declaration: Kind, above: dict[str, Kind], where: str) -> None:
+def _check(declaration: Kind, above: dict[str, Kind], lines: dict[str, int], where: str) -> None:
     try:
         declaration.check(above)
     except ValueError as error:
         raise DeclarationError(where, str(error)) from error
-    for name in declaration.names:
-        if name in above:
-            raise DeclarationError(where, f"{name} is declared already: each feature is declared once")
+    for place, name in enumerate(declaration.names):
+        if name in lines:
+            raise DeclarationError(where, f"{name} is declared in line {lines[name]} already")
+        if name in declaration.names[:place]:
+            raise DeclarationError(where, f"{name} is declared twice: name each statistic once")
+        if name in _TABLE_COLUMNS:
+            raise DeclarationError(where, f"a feature cannot be named {name}: the table has such a column")

@@ -48,9 +48,9 @@ PARTS: Final[Mapping[Stat, tuple[Part, ...]]] = {
 
 ``count``: transactions in the window. ``present``: those whose value is not missing. ``total``: sum of the
 whole-number values. ``squares_*``: sums of ``limbs``. ``low``, ``high``: extreme values as float64, NaN for
-none. ``last``: newest event time of strictly earlier ones (of frauds where the window is of fraud), ``NOTHING``
-for none. ``distinct``: different texts. ``seen``: how many strictly earlier ones carry the transaction's own
-text (-1 where it has none), or how many there are where the window is of nothing.
+none. ``last``: newest event time of strictly earlier ones (of frauds where the window is of fraud),
+``NOTHING`` for none. ``distinct``: different texts. ``seen``: how many strictly earlier ones carry the
+transaction's own text (-1 where it has none), or how many there are where the window is of nothing.
 """
 
 NOTHING: Final = -(2**62)
@@ -121,13 +121,21 @@ def _of_values(stat: Stat, parts: Mapping[Part, NDArray[Any]], scale: float, emp
 def _spread(n: Ints, total: Ints, squares: tuple[Ints, Ints, Ints]) -> Floats:
     """N times the sum of squares less the square of the sum: n*n times the population's variance.
 
-    Whole numbers wrap modulo 2**64, so a difference below 2**62 is exact whatever its operands are. A larger
-    one is taken in floating point, where it is no longer a small difference of large numbers.
+    It is taken from the values less their mean (rounded down), so that it is no small difference of large
+    numbers, and rounded once, at the end.
     """
     high, mid, low = squares
+    mean = total // n
+    rest = total - n * mean
+    rough = high.astype(float) * 2.0**42 + mid.astype(float) * 2.0**22 + low.astype(float)
     with np.errstate(over="ignore"):
-        exact = n * ((high << 42) + (mid << 22) + low) - total * total
-    size = n.astype(np.float64)
-    sums = high.astype(np.float64) * 2.0**42 + mid.astype(np.float64) * 2.0**22 + low.astype(np.float64)
-    rough = size * sums - total.astype(np.float64) ** 2
-    return np.where(rough < 2.0**61, exact.astype(np.float64), rough)
+        exact = (high << 42) + (mid << 22) + low - mean * (total + rest)
+        around = _nearest(exact, rough - mean.astype(float) * (total.astype(float) + rest.astype(float)))
+        return _nearest(n * exact - rest * rest, n.astype(float) * around - rest.astype(float) ** 2)
+
+
+def _nearest(remainder: Ints, rough: Floats) -> Floats:
+    """The whole number of that remainder modulo 2**62 within 2**61 of a rough one."""
+    known = (rough - 2.0**62 * np.rint(rough / 2.0**62)).astype(np.int64)
+    missing: Ints = ((remainder - known) << 2) >> 2
+    return rough + missing.astype(float)

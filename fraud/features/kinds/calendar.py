@@ -30,15 +30,19 @@ class Calendar(Kind):
     keyword: ClassVar[str] = "calendar"
     example: ClassVar[str] = "calendar: night\nhours: [0, 6]"
 
-    calendar: Literal["weekend", "night", "hour", "day_of_week"]
-    hours: tuple[Hour, Hour] | None = None
+    calendar: Literal["weekend", "night", "hour", "day_of_week"] = Field(
+        description="`weekend`, `night`, `hour` or `day_of_week`."
+    )
+    hours: tuple[Hour, Hour] | None = Field(
+        default=None, description="First and last hour of a night, both included."
+    )
 
     @model_validator(mode="after")
     def _only_night_has_hours(self) -> Calendar:
         if (self.calendar == "night") != (self.hours is not None):
             raise ValueError("write hours: [first, last] with night, and only there")
         if self.hours is not None and self.hours[0] > self.hours[1]:
-            raise ValueError("the first hour of a night comes before its last: split a night at midnight")
+            raise ValueError("the first hour of a night comes before its last: a night begins at midnight")
         return self
 
     @property
@@ -62,14 +66,14 @@ class Calendar(Kind):
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """What of the clock it is."""
-        night = f"from {self.hours[0]}:00 to {self.hours[1]}:59" if self.hours else ""
+        night = f"{self.hours[0]:02}:00 to {self.hours[1]:02}:59" if self.hours else ""
         said = {
-            "weekend": "1 on Saturday and Sunday.",
-            "night": f"1 {night}.",
-            "hour": "The hour, 0 to 23.",
-            "day_of_week": "The day of the week, 0 (Monday) to 6.",
+            "weekend": "1 on a Saturday or Sunday, else 0",
+            "night": f"1 from {night}, else 0",
+            "hour": "The hour, 0 to 23",
+            "day_of_week": "The day of the week, 0 (Monday) to 6 (Sunday)",
         }[self.calendar]
-        return {self.names[0]: (f"{said} In the set's time zone.", "the same")}
+        return {self.names[0]: (f"{said}, in the set's time zone.", "the same")}
 
 
 def _clock(event_time: Ints, zone: str) -> tuple[Ints, Ints]:

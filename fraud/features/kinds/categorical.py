@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fraud.features.facts import NO_TEXT, Floats, text_number
-from fraud.features.kind import Kind, Rows
+from fraud.features.kind import Kind, Rows, Text
+
+
+def _check_values(values: tuple[str, ...]) -> tuple[str, ...]:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"{value} is there twice")
+    return values
 
 
 class Categorical(Kind):
-    """An attribute of text as its position in ``values``; any other value is ``len(values)``, none is NaN."""
+    """A text as its position in ``values``, from 0; any other text is their number, and none is missing."""
 
     keyword: ClassVar[str] = "categorical"
     example: ClassVar[str] = "categorical: channel\nvalues: [web, shop]"
 
-    categorical: str = Field(min_length=1)
-    values_: tuple[str, ...] = Field(min_length=1, alias="values")
+    categorical: Text = Field(description="A column of texts.")
+    values_: Annotated[tuple[str, ...], AfterValidator(_check_values)] = Field(
+        min_length=1, alias="values", description="The texts that have a number of their own."
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,8 +51,8 @@ class Categorical(Kind):
     def explain(self) -> dict[str, tuple[str, str]]:
         """The codes."""
         codes = ", ".join(f"{code} {value}" for code, value in enumerate(self.values_))
-        said = f"The attribute `{self.categorical}` as a number: {codes}; {len(self.values_)} anything else."
-        return {self.categorical: (said, "its code, missing where it has no value")}
+        said = f"`{self.categorical}` as a number: {codes}, {len(self.values_)} anything else."
+        return {self.categorical: (said, "its number, or missing without one")}
 
     def entry(self) -> dict[str, object]:
         """With the key as it is written."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from fraud.features.facts import Floats
-from fraud.features.kind import Kind, Rows
+from fraud.features.kind import Kind, Number, Rows
 
 
 class Column(Kind):
@@ -16,7 +16,7 @@ class Column(Kind):
     keyword: ClassVar[str] = "column"
     example: ClassVar[str] = "column: amount"
 
-    column: str = Field(min_length=1)
+    column: Number = Field(description="`amount`, or a numeric attribute.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -36,4 +36,4 @@ class Column(Kind):
         """The column's name."""
         if self.column == "amount":
             return {"amount": ("The amount in minor units of the base currency.", "its amount")}
-        return {self.column: (f"The attribute `{self.column}`.", "its value, missing where it has none")}
+        return {self.column: (f"The attribute `{self.column}`.", "its value, or missing without one")}

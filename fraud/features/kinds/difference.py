@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from pydantic import Field
+
 from fraud.features.facts import Floats
-from fraud.features.kind import Kind, Rows
+from fraud.features.kind import Kind, Rows, check_declared
 
 
 class Difference(Kind):
@@ -15,8 +17,8 @@ class Difference(Kind):
     keyword: ClassVar[str] = "difference"
     example: ClassVar[str] = "difference: amount\nminus: card_id_amount_mean_7d"
 
-    difference: str
-    minus: str
+    difference: str = Field(description="A feature declared above.")
+    minus: str = Field(description="Another, which is taken from it.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -26,8 +28,7 @@ class Difference(Kind):
     def check(self, above: Mapping[str, Kind]) -> None:
         """Both are declared above."""
         for name in (self.difference, self.minus):
-            if name not in above:
-                raise ValueError(f"{name} is not declared above: declare it before its difference")
+            check_declared(name, above)
 
     def values(self, rows: Rows) -> dict[str, Floats]:
         """The difference."""

@@ -6,23 +6,25 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from fraud.features.facts import Floats
-from fraud.features.kind import Kind, Rows
+from fraud.features.kind import Kind, Rows, check_declared
 from fraud.features.kinds.window import Window
 
 
 class Ratio(Kind):
-    """One feature over another, both declared above; missing where the other is 0 or missing.
+    """One feature over another, both declared above; missing where either is, and where the other is 0.
 
-    The other is a baseline: a window without delay must leave the transaction itself out.
+    The other is a baseline: where it is a window, it leaves the transaction itself out, by
+    ``include_self: false`` or by a delay.
     """
 
     keyword: ClassVar[str] = "ratio"
     example: ClassVar[str] = "ratio: amount\nto: card_id_amount_mean_7d_before"
 
-    ratio: str
-    to: str
+    ratio: str = Field(description="A feature declared above.")
+    to: str = Field(description="Another, by which it is divided.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -32,8 +34,7 @@ class Ratio(Kind):
     def check(self, above: Mapping[str, Kind]) -> None:
         """Both are declared above, and the baseline is strictly earlier."""
         for name in (self.ratio, self.to):
-            if name not in above:
-                raise ValueError(f"{name} is not declared above: declare it before its ratio")
+            check_declared(name, above)
         baseline = above[self.to]
         if isinstance(baseline, Window) and baseline.holds_itself(self.to):
             raise ValueError(
@@ -49,6 +50,5 @@ class Ratio(Kind):
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """Which over which."""
-        return {
-            self.names[0]: (f"`{self.ratio}` over `{self.to}`.", "missing where the latter is 0 or missing")
-        }
+        said = f"`{self.ratio}` divided by `{self.to}`."
+        return {self.names[0]: (said, "missing where either is, or the latter is 0")}

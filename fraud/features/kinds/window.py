@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, ClassVar, Final
 
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fraud import schema
 from fraud.features.facts import STATUS_TIME, Bools, Facts, Floats, Ints, text_number
-from fraud.features.kind import Duration, Kind, Rows
+from fraud.features.kind import Attribute, Duration, Kind, Rows, Spans, check_text
 from fraud.features.statistics import Stat
 from fraud.features.window import duration_text
 
@@ -22,15 +23,13 @@ _STRICT: Final = frozenset({"seconds_since_last", "first_time"})
 
 
 def _parse_entity(value: object) -> tuple[str, ...]:
-    columns = (value,) if isinstance(value, str) else value
-    if isinstance(columns, (list, tuple)) and 1 <= len(columns) <= 2:
-        if all(isinstance(column, str) and column for column in columns) and len(set(columns)) == len(
-            columns
-        ):
-            return tuple(columns)
-    raise ValueError(
-        f"{value!r} is no entity: write an id column such as card_id, or two such as [card_id, ip]"
-    )
+    columns = value if isinstance(value, list | tuple) else [value]
+    names = {column for column in columns if isinstance(column, str) and column}
+    if not 1 <= len(names) == len(columns) <= 2:
+        raise ValueError(
+            f"{value!r} is no entity: write an id column such as card_id, or two such as [card_id, ip]"
+        )
+    return tuple(check_text(str(column)) for column in columns)
 
 
 Entity = Annotated[tuple[str, ...], BeforeValidator(_parse_entity)]
@@ -39,47 +38,81 @@ Entity = Annotated[tuple[str, ...], BeforeValidator(_parse_entity)]
 
 def _parse_where(value: object) -> object:
     if not isinstance(value, dict):
-        return value
-    return tuple(
-        (column, tuple(one) if isinstance(one, list) else (one,)) for column, one in sorted(value.items())
-    )
+        raise ValueError(  # noqa: TRY004
+            f"{value!r} is no condition: write a column and its values, such as {{channel: [web]}}"
+        )
+    conditions = {column: one if isinstance(one, list) else [one] for column, one in value.items()}
+    for column, values in conditions.items():
+        _check_condition(column, values)
+    return tuple((column, tuple(values)) for column, values in sorted(conditions.items()))
+
+
+def _check_condition(column: object, values: list[object]) -> None:
+    for text in (column, *values):
+        if not isinstance(text, str):
+            raise ValueError(f"YAML reads {json.dumps(text, default=str)} there: write a text, in quotes")  # noqa: TRY004
+    if column != "status":
+        check_text(str(column))
+    if not values:
+        raise ValueError(f"{column} has no value: name one, or leave the condition out")
+    if column == "kind" and (unknown := set(values) - set(schema.KINDS)):
+        raise ValueError(f"{min(map(str, unknown))} is no kind: they are {', '.join(schema.KINDS)}")
 
 
 Where = Annotated[tuple[tuple[str, tuple[str, ...]], ...], BeforeValidator(_parse_where)]
 
 
-class Window(Kind):
-    """Statistics of an entity's past; the edges are those of ``fraud.features.window``.
+def period(span: int, delay: int) -> str:
+    """The window in words: ``in the last 7d``."""
+    if not delay:
+        return f"in the last {duration_text(span)}"
+    return f"in the {duration_text(span)} that ended {duration_text(delay)} before"
 
-    ``window`` is an id column or a pair of them. ``of`` is ``amount`` (base currency, minor units), ``fraud``
-    (1 where a fraud was known), a numeric attribute, or a text column for ``distinct`` and ``first_time``.
-    ``where`` keeps the facts whose columns have one of the given values; without a condition on ``kind`` only
-    purchases and verifications count. A status counts from its ``status_time`` on, never for the transaction
-    itself. ``empty`` is what a window without values gives.
+
+class Window(Kind):
+    """Statistics of an entity's past.
+
+    Without a condition on ``kind`` only purchases and verifications count. A status counts from its
+    ``status_time`` on, and never for the transaction itself. A window of fraud has a delay and no ``where``;
+    ``distinct`` and ``first_time`` have no delay.
     """
 
     keyword: ClassVar[str] = "window"
     example: ClassVar[str] = "window: card_id\nof: amount\nstats: [count, mean]\nspans: [1d, 7d]"
 
-    window: Entity
-    of: str | None = Field(default=None, min_length=1)
-    stats: tuple[Stat, ...] = Field(min_length=1)
-    spans: tuple[Duration, ...] = Field(min_length=1)
-    delay: Duration = 0
-    include_self: bool = True
-    where: Where = ()
-    empty: float | None = None
+    window: Entity = Field(description="An id column, or two of them as a list.")
+    of: Attribute | None = Field(
+        default=None,
+        description="`amount`, `fraud`, a numeric attribute, or a column of texts for `distinct` and "
+        "`first_time`.",
+    )
+    stats: tuple[Stat, ...] = Field(min_length=1, description="What to say, see the statistics.")
+    spans: Spans = Field(description="How long the windows are, such as `7d`.")
+    delay: Duration = Field(default=0, description="How long before the transaction they end.")
+    include_self: bool = Field(
+        default=True, description="Whether a window without delay holds the transaction itself."
+    )
+    where: Where = Field(
+        default=(),
+        description="Which transactions count: a column and its values, such as `{kind: [refund]}`.",
+    )
+    empty: float | None = Field(
+        default=None, allow_inf_nan=False, description="What a window without values gives."
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> Window:
         asked = set(self.stats)
         if self.of is None and asked & (_OF_NUMBERS | {"distinct"}):
             one = sorted(asked & (_OF_NUMBERS | {"distinct"}))[0]
-            raise ValueError(f"{one} needs of: a column, such as of: amount or of: fraud")
+            such = "terminal_id" if one == "distinct" else "amount"
+            raise ValueError(f"{one} needs to know of what: write of: and a column, such as of: {such}")
         if asked & _OF_NUMBERS and asked & _OF_TEXTS:
             raise ValueError(f"{self.of} is either a number or a text: write distinct and first_time apart")
         if self.of == "amount" and asked & _OF_TEXTS:
-            raise ValueError("distinct and first_time are of a text column, such as of: terminal_id")
+            raise ValueError("distinct and first_time are of a column of texts, such as of: terminal_id")
+        if self.of in ("kind", *self.window) and asked & _OF_NUMBERS:
+            raise ValueError(f"{self.of} is a text: it has {', '.join(sorted(_OF_TEXTS))}")
         if self.of == "fraud" and asked - _OF_FRAUD:
             raise ValueError(f"a window of fraud has {', '.join(sorted(_OF_FRAUD))}")
         if self.of == "fraud" and self.delay == 0:
@@ -90,8 +123,6 @@ class Window(Kind):
             )
         if self.delay and asked & _OF_TEXTS:
             raise ValueError("distinct and first_time have no delay: leave delay out")
-        if 0 in self.spans:
-            raise ValueError("a span is longer than nothing")
         return self
 
     @property
@@ -185,37 +216,50 @@ class Window(Kind):
         }
 
     def _explain(self, stat: Stat, span: int) -> tuple[str, str]:
-        of = {"fraud": "known frauds", None: "value"}.get(self.of, f"`{self.of}`")
-        last = "known fraud" if self.of == "fraud" else "transaction"
-        said = {
-            "count": "Transactions",
-            "sum": f"Sum of {of}",
-            "mean": "Share of known frauds" if self.of == "fraud" else f"Mean of {of}",
-            "std": f"Population standard deviation of {of}",
-            "min": f"Smallest {of}",
-            "max": f"Largest {of}",
-            "distinct": f"Different values of {of}",
-            "seconds_since_last": f"Seconds since the last {last}",
-            "first_time": f"1 where {of} was not seen before, else 0; by transactions"
-            if self.of
-            else "1 where there was none before, else 0; transactions",
-        }[stat]
-        until = f" that ends {duration_text(self.delay)} before the transaction" if self.delay else ""
-        condition = "".join(f", {column} {' or '.join(values)}" for column, values in self.where)
+        conditions = [f"{column} {' or '.join(values)}" for column, values in self.where]
+        condition = f" with {' and '.join(conditions)}" if conditions else ""
         itself = ", itself included" if self.includes_self(stat) else ""
-        entity = " and ".join(self.window)
-        return (
-            f"{said} of the same {entity} in the {duration_text(span)}{until}{condition}{itself}.",
-            self._first(stat),
-        )
+        those = f"of the same {' and '.join(self.window)} {period(span, self.delay)}"
+        earlier = "" if self.delay or self.includes_self(stat) else "earlier "
+        transactions = f"{earlier}transactions{condition} {those}"
+        said = {
+            "count": f"Number of {transactions}",
+            "sum": f"Sum of `{self.of}` over the {transactions}",
+            "mean": f"Mean of `{self.of}` over the {transactions}",
+            "std": f"Population standard deviation of `{self.of}` over the {transactions}",
+            "min": f"Smallest `{self.of}` of the {transactions}",
+            "max": f"Largest `{self.of}` of the {transactions}",
+            "distinct": f"Number of different `{self.of}` among the {transactions}",
+            "seconds_since_last": f"Seconds since the last of the {transactions}",
+            "first_time": f"1 where none of the {transactions} has the same `{self.of}`, else 0"
+            if self.of_text
+            else f"1 where there are no {transactions}, else 0",
+        }
+        of_fraud = {
+            "sum": f"Number of known frauds {those}",
+            "mean": f"Number of known frauds over the number of transactions {those}",
+            "seconds_since_last": f"Seconds since the last known fraud {those}",
+        }
+        sentence = (said | of_fraud if self.of == "fraud" else said)[stat]
+        return f"{sentence}{itself}.", self._first(stat)
 
     def _first(self, stat: Stat) -> str:
-        empty = "missing" if self.empty is None else f"{self.empty:g}"
-        itself = {"count": "1", "sum": "its value", "mean": "its value", "std": "0", "min": "its value",
-                  "max": "its value", "distinct": "1"}  # fmt: skip
-        if self.includes_self(stat):
-            return itself[stat]
-        return {"count": "0", "distinct": "0", "first_time": "1"}.get(stat, empty)
+        without = "0" if stat in {"count", "distinct"} else self._empty
+        if stat == "first_time":
+            return f"1, or missing without `{self.of}`" if self.of_text else "1"
+        itself = {"count": "1", "distinct": "1", "std": "0"}.get(stat, "its value")
+        if not self.includes_self(stat) or itself == without:
+            return without
+        conditions = []
+        if self.of_number or self.of_text:
+            conditions += [f"without `{self.of}`"] if stat != "count" else []
+        if self.where:
+            conditions += ["where it does not count"]
+        return f"{itself}, or {without} {' or '.join(conditions)}" if conditions else itself
+
+    @property
+    def _empty(self) -> str:
+        return "missing" if self.empty is None else f"{self.empty:g}"
 
     def entry(self) -> dict[str, Any]:
         """With durations, the entity and the condition as they are written."""

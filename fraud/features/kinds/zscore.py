@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from fraud.features.facts import Floats
-from fraud.features.kind import Duration, Kind, Rows
-from fraud.features.kinds.window import Entity, Window
+from fraud.features.kind import Duration, Kind, Number, Rows, Spans
+from fraud.features.kinds.window import Entity, Window, period
 from fraud.features.statistics import Stat
 from fraud.features.window import duration_text
 
@@ -23,20 +23,24 @@ class Baseline(Window):
 
 
 class ZScore(Kind):
-    """``amount`` or a numeric attribute less the mean of the entity's strictly earlier ones, over their std.
+    """A value less the mean of the entity's strictly earlier ones, divided by their standard deviation.
 
-    ``floor`` is the least standard deviation to divide by, in the value's units (minor units for an amount).
-    Missing where there is no earlier one, or where all were alike and ``floor`` is 0.
+    Missing where there is no earlier one, and where all were alike and ``floor`` is 0.
     """
 
     keyword: ClassVar[str] = "zscore"
     example: ClassVar[str] = "zscore: amount\nwindow: card_id\nspans: [7d, 30d]"
 
-    zscore: str = Field(min_length=1)
-    window: Entity
-    spans: tuple[Duration, ...] = Field(min_length=1)
-    delay: Duration = 0
-    floor: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    zscore: Number = Field(description="`amount`, or a numeric attribute.")
+    window: Entity = Field(description="An id column, or two of them as a list.")
+    spans: Spans = Field(description="How long the baselines are, such as `30d`.")
+    delay: Duration = Field(default=0, description="How long before the transaction a baseline ends.")
+    floor: float = Field(
+        default=0.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="The least deviation to divide by, in the value's units: minor units for `amount`.",
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,11 +85,10 @@ class ZScore(Kind):
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """Per span."""
-        entity = " and ".join(self.window)
         return {
             self._name(span): (
-                f"`{self.zscore}` less the mean of the earlier ones of the same {entity} in the "
-                f"{duration_text(span)}, in standard deviations.",
+                f"How many standard deviations `{self.zscore}` lies above the mean of the earlier "
+                f"transactions of the same {' and '.join(self.window)} {period(span, self.delay)}.",
                 "missing",
             )
             for span in self.spans
