@@ -137,5 +137,6 @@ def _spread(n: Ints, total: Ints, squares: tuple[Ints, Ints, Ints]) -> Floats:
 def _nearest(remainder: Ints, rough: Floats) -> Floats:
     """The whole number of that remainder modulo 2**62 within 2**61 of a rough one."""
     known = (rough - 2.0**62 * np.rint(rough / 2.0**62)).astype(np.int64)
-    missing: Ints = ((remainder - known) << 2) >> 2
-    return rough + missing.astype(float)
+    missing = ((remainder - known) << 2) >> 2
+    found: Floats = rough + missing.astype(float)
+    return found

@@ -1,16 +1,33 @@
-"""The definition of a window, written as plainly as it is stated; the oracle of the parity tests."""
+"""The definition of every feature, written as plainly as it is stated; the oracle of the parity tests.
+
+Whole numbers are Python's own. Of the product it uses the declarations' fields and names, and nothing else.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from zoneinfo import ZoneInfo
 
-from fraud.features.spec import Window
+from fraud.features.kinds.calendar import Calendar
+from fraud.features.kinds.categorical import Categorical
+from fraud.features.kinds.column import Column
+from fraud.features.kinds.difference import Difference
+from fraud.features.kinds.ratio import Ratio
+from fraud.features.kinds.window import Window
+from fraud.features.kinds.zscore import ZScore
+from fraud.features.spec import FeatureSet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Event:
-    """A transaction, with everything that was ever said about it."""
+    """A transaction, with everything that was ever said about it.
+
+    ``entity`` is its id in every entity column, unless ``entities`` says the id of each.
+    """
 
     id: str
     entity: str | None
@@ -19,6 +36,23 @@ class Event:
     known_at: int
     amount: int
     labels: tuple[tuple[int, str, bool], ...] = ()
+    kind: str = "purchase"
+    status: str | None = None
+    status_time: int = 0
+    entities: Mapping[str, str | None] = field(default_factory=dict)
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
+    texts: Mapping[str, str | None] = field(default_factory=dict)
+
+    def text(self, column: str) -> str | None:
+        if column in ("kind", "status"):
+            return {"kind": self.kind, "status": self.status}[column]
+        if column in self.texts:
+            return self.texts[column]
+        return self.entities[column] if self.entities else self.entity
+
+    def number(self, column: str) -> float | None:
+        value = self.amount if column == "amount" else self.numbers[column]
+        return None if value is None or math.isnan(value) else value
 
 
 def is_fraud_as_of(event: Event, t: int) -> bool:
@@ -27,38 +61,181 @@ def is_fraud_as_of(event: Event, t: int) -> bool:
     return bool(known) and max(known)[2]
 
 
-def sees(window: Window, span: int, x: Event, fact: Event) -> bool:
-    if fact is x:
-        return window.include_self and window.delay == 0
-    inside = x.time - window.delay - span < fact.time <= x.time - window.delay
-    earlier = window.delay > 0 or (fact.time, fact.tie) < (x.time, x.tie)
-    return fact.entity == x.entity and inside and earlier and fact.known_at <= x.time
+@dataclass(frozen=True)
+class Past:
+    """What a window over one span holds at x."""
+
+    window: Window
+    span: int
+    events: Sequence[Event]
+    x: Event
+
+    def is_inside(self, fact: Event) -> bool:
+        """Of the same entity, at a time inside."""
+        same = all(fact.text(column) == self.x.text(column) for column in self.window.window)
+        end = self.x.time - self.window.delay
+        return same and end - self.span < fact.time <= end
+
+    def is_known(self, fact: Event) -> bool:
+        on_status = "status" in dict(self.window.where)
+        return fact.known_at <= self.x.time and (fact.status_time <= self.x.time or not on_status)
+
+    def may_count(self, fact: Event) -> bool:
+        wanted = {"kind": ("purchase", "verification"), **dict(self.window.where)}
+        return all(fact.text(column) in values for column, values in wanted.items())
+
+    def is_before(self, fact: Event) -> bool:
+        """A delay keeps x and what comes after it out by itself."""
+        return self.window.delay > 0 or (fact.time, fact.tie) < (self.x.time, self.x.tie)
+
+    @property
+    def before(self) -> list[Event]:
+        """Strictly earlier transactions."""
+        others = [fact for fact in self.events if fact is not self.x and self.is_inside(fact)]
+        return [
+            fact for fact in others if self.is_before(fact) and self.is_known(fact) and self.may_count(fact)
+        ]
+
+    @property
+    def facts(self) -> list[Event]:
+        """With itself, where the window asks for it."""
+        holds = (
+            self.window.include_self and self.window.delay == 0 and "status" not in dict(self.window.where)
+        )
+        return [*self.before, self.x] if holds and self.may_count(self.x) else self.before
+
+    @property
+    def frauds(self) -> list[Event]:
+        """A fraud counts from its label on, even where the transaction itself arrived later still."""
+        return [fact for fact in self.events if self.is_inside(fact) and is_fraud_as_of(fact, self.x.time)]
+
+    @property
+    def values(self) -> list[float]:
+        found = [fact.number(self.window.of) for fact in self.facts]
+        return [value for value in found if value is not None]
+
+    def seconds_since(self, facts: list[Event]) -> float | None:
+        return (self.x.time - max(fact.time for fact in facts)) / 1e6 if facts else None
 
 
-def naive_window(window: Window, events: list[Event], x: Event) -> dict[str, float]:
+def units(value: float, of: str | None) -> int:
+    """An amount is whole; an attribute is added up in units of 2**-20, within +-2**22."""
+    if of == "amount":
+        return int(value)
+    bounded = min(max(value, -(2.0**22)), 2.0**22)
+    return round(Fraction(bounded) * 2**20)
+
+
+def of_values(stat: str, past: Past) -> float | None:
+    values = past.values
+    if not values:
+        return None
+    if stat in ("min", "max"):
+        return float(min(values) if stat == "min" else max(values))
+    scale = 1.0 if past.window.of == "amount" else 2.0**-20
+    n, whole = len(values), [units(value, past.window.of) for value in values]
+    if stat == "sum":
+        return float(sum(whole)) * scale
+    if stat == "mean":
+        return float(sum(whole)) * scale / n
+    return math.sqrt(n * sum(v * v for v in whole) - sum(whole) ** 2) / n * scale
+
+
+def of_fraud(stat: str, past: Past) -> float | None:
+    if stat == "seconds_since_last":
+        return past.seconds_since(past.frauds)
+    count, frauds = len(past.facts), len(past.frauds)
+    if count == 0:
+        return None
+    return float(frauds) if stat == "sum" else frauds / count
+
+
+def first_time(past: Past) -> float:
+    if past.window.of is None:
+        return float(not past.before)
+    own = past.x.text(past.window.of)
+    return math.nan if own is None else float(own not in [fact.text(past.window.of) for fact in past.before])
+
+
+def statistic(stat: str, past: Past) -> float | None:
+    """None where there is nothing to say."""
+    if any(past.x.text(column) is None for column in past.window.window):
+        return math.nan
+    if stat == "count":
+        return float(len(past.facts))
+    if stat == "first_time":
+        return first_time(past)
+    if stat == "distinct":
+        return float(len({fact.text(past.window.of) for fact in past.facts} - {None}))
+    if past.window.of == "fraud":
+        return of_fraud(stat, past)
+    return past.seconds_since(past.before) if stat == "seconds_since_last" else of_values(stat, past)
+
+
+def naive_window(window: Window, events: Sequence[Event], x: Event) -> dict[str, float]:
+    """Every statistic of a window over every span, for one of the events."""
+    empty = math.nan if window.empty is None else window.empty
     values = {}
-    for span in window.spans:
-        if x.entity is None:
-            values |= {window.name(stat, span): math.nan for stat in window.stats}
-            continue
-        facts = [fact for fact in events if sees(window, span, x, fact)]
-        if window.of == "fraud":
-            # A fraud counts from its label on, even where the transaction itself arrived later still.
-            inside = [
-                fact
-                for fact in events
-                if fact.entity == x.entity
-                and x.time - window.delay - span < fact.time <= x.time - window.delay
-            ]
-            total = sum(is_fraud_as_of(fact, x.time) for fact in inside)
-        else:
-            total = sum(fact.amount for fact in facts)
-        empty = math.nan if window.empty is None else window.empty
-        for stat in window.stats:
-            value = float(len(facts)) if stat == "count" else empty
-            if stat == "sum" and facts:
-                value = float(total)
-            if stat == "mean" and facts:
-                value = total / len(facts)
-            values[window.name(stat, span)] = value
+    for stat in window.stats:
+        for span in window.spans:
+            found = statistic(stat, Past(window, span, events, x))
+            values[window.name(stat, span)] = empty if found is None else found
+    return values
+
+
+def z_score(kind: ZScore, span: int, events: Sequence[Event], x: Event) -> float:
+    baseline = Window.model_construct(
+        window=kind.window, of=kind.zscore, delay=kind.delay, include_self=False
+    )
+    past, value = Past(baseline, span, events, x), x.number(kind.zscore)
+    mean, std = statistic("mean", past), statistic("std", past)
+    if value is None or mean is None or std is None or not max(std, kind.floor) > 0:
+        return math.nan
+    return (value - mean) / max(std, kind.floor)
+
+
+def clock(kind: Calendar, zone: str, x: Event) -> float:
+    at = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=x.time)).astimezone(ZoneInfo(zone))
+    if kind.calendar == "night":
+        return float(kind.hours[0] <= at.hour <= kind.hours[1])
+    return float({"hour": at.hour, "day_of_week": at.weekday(), "weekend": at.weekday() >= 5}[kind.calendar])
+
+
+def category(kind: Categorical, x: Event) -> float:
+    text = x.text(kind.categorical)
+    codes = {value: code for code, value in enumerate(kind.values_)}
+    return math.nan if text is None else float(codes.get(text, len(codes)))
+
+
+def column(kind: Column, x: Event) -> float:
+    value = x.number(kind.column)
+    return math.nan if value is None else float(value)
+
+
+def of_two(kind: Ratio | Difference, above: Mapping[str, float]) -> float:
+    if isinstance(kind, Difference):
+        return above[kind.difference] - above[kind.minus]
+    return math.nan if above[kind.to] == 0 else above[kind.ratio] / above[kind.to]
+
+
+def naive_features(feature_set: FeatureSet, events: Sequence[Event], x: Event) -> dict[str, float]:
+    """All features of one of the events, in the model's order."""
+    values: dict[str, float] = {}
+    for kind in feature_set.declarations:
+        match kind:
+            case Window():
+                values |= naive_window(kind, events, x)
+            case ZScore():
+                found = [z_score(kind, span, events, x) for span in kind.spans]
+                values |= dict(zip(kind.names, found, strict=True))
+            case Ratio() | Difference():
+                values[kind.names[0]] = of_two(kind, values)
+            case Calendar():
+                values[kind.names[0]] = clock(kind, feature_set.time_zone, x)
+            case Categorical():
+                values[kind.names[0]] = category(kind, x)
+            case Column():
+                values[kind.names[0]] = column(kind, x)
+            case _:
+                raise NotImplementedError(f"define {kind.keyword} here, as plainly as it is stated")
     return values
