@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from fraud.features.kinds.calendar import Calendar
@@ -88,7 +89,7 @@ class Past:
         """A delay keeps x and what comes after it out by itself."""
         return self.window.delay > 0 or (fact.time, fact.tie) < (self.x.time, self.x.tie)
 
-    @property
+    @cached_property
     def before(self) -> list[Event]:
         """Strictly earlier transactions."""
         others = [fact for fact in self.events if fact is not self.x and self.is_inside(fact)]
@@ -96,7 +97,7 @@ class Past:
             fact for fact in others if self.is_before(fact) and self.is_known(fact) and self.may_count(fact)
         ]
 
-    @property
+    @cached_property
     def facts(self) -> list[Event]:
         """With itself, where the window asks for it."""
         holds = (
@@ -104,12 +105,12 @@ class Past:
         )
         return [*self.before, self.x] if holds and self.may_count(self.x) else self.before
 
-    @property
+    @cached_property
     def frauds(self) -> list[Event]:
         """A fraud counts from its label on, even where the transaction itself arrived later still."""
         return [fact for fact in self.events if self.is_inside(fact) and is_fraud_as_of(fact, self.x.time)]
 
-    @property
+    @cached_property
     def values(self) -> list[float]:
         found = [fact.number(self.window.of) for fact in self.facts]
         return [value for value in found if value is not None]
@@ -175,10 +176,11 @@ def statistic(stat: str, past: Past) -> float | None:
 def naive_window(window: Window, events: Sequence[Event], x: Event) -> dict[str, float]:
     """Every statistic of a window over every span, for one of the events."""
     empty = math.nan if window.empty is None else window.empty
+    pasts = {span: Past(window, span, events, x) for span in window.spans}
     values = {}
     for stat in window.stats:
-        for span in window.spans:
-            found = statistic(stat, Past(window, span, events, x))
+        for span, past in pasts.items():
+            found = statistic(stat, past)
             values[window.name(stat, span)] = empty if found is None else found
     return values
 

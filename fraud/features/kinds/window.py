@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
@@ -130,13 +131,20 @@ class Window(Kind):
         """The entity's name: its id columns joined by ``+``."""
         return "+".join(self.window)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Statistic after statistic, span after span."""
         return tuple(self.name(stat, span) for stat in self.stats for span in self.spans)
 
     def name(self, stat: Stat, span: int) -> str:
         """The column of one statistic over one span, for example ``card_id_amount_mean_7d``."""
+        return self._named[stat, span]
+
+    @cached_property
+    def _named(self) -> dict[tuple[Stat, int], str]:
+        return {(stat, span): self._name(stat, span) for stat in self.stats for span in self.spans}
+
+    def _name(self, stat: Stat, span: int) -> str:
         valued = stat in _OF_NUMBERS | _OF_TEXTS or (self.of == "fraud" and stat != "count")
         parts = [*self.window, *([self.of] if self.of and valued else []), stat, duration_text(span)]
         if self.delay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,9 +18,9 @@ from fraud.features.window import duration_text
 class Baseline(Window):
     """The strictly earlier transactions that a z-score compares with; its columns are no features."""
 
-    def name(self, stat: Stat, span: int) -> str:
+    def _name(self, stat: Stat, span: int) -> str:
         """Marked, so that it meets no declared feature."""
-        return f"~{super().name(stat, span)}"
+        return f"~{super()._name(stat, span)}"
 
 
 class ZScore(Kind):
@@ -61,7 +62,7 @@ class ZScore(Kind):
         """The baseline: mean and std over strictly earlier transactions."""
         return (self._baseline,)
 
-    @property
+    @cached_property
     def _baseline(self) -> Baseline:
         return Baseline.model_construct(
             window=self.window,

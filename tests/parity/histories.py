@@ -1,0 +1,98 @@
+"""Random histories whose times fall on the windows' edges, and a feature set that asks for everything."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from naive import Event
+
+from fraud.features.spec import load_text
+from fraud.schema import tie
+
+HOUR = 3_600_000_000
+ORIGIN = 1_500_000_000 * 1_000_000
+
+FEATURES = load_text(
+    """
+format_version: 1
+name: parity
+time_zone: Europe/Berlin
+features:
+  - column: amount
+  - column: risk
+  - {calendar: hour}
+  - {calendar: night, hours: [0, 6]}
+  - {categorical: channel, values: [web, shop]}
+  - {window: card_id, of: amount, stats: [count, sum, mean, std, min, max], spans: [1h, 5h]}
+  - {window: card_id, of: amount, stats: [count, sum, std, max], spans: [3h], include_self: false, empty: 0}
+  - {window: card_id, of: amount, stats: [count, mean, min, seconds_since_last], spans: [2h, 6h], delay: 2h}
+  - {window: card_id, of: risk, stats: [sum, mean, std, min, max], spans: [2h, 6h]}
+  - {window: card_id, of: risk, stats: [count, mean, max], spans: [4h], include_self: false, empty: -1}
+  - {window: card_id, of: fraud, stats: [count, sum, mean, seconds_since_last], spans: [4h, 9h], delay: 1h}
+  - {window: terminal_id, of: fraud, stats: [sum, mean], spans: [8h], delay: 30m, empty: 0}
+  - {window: terminal_id, stats: [count, first_time, seconds_since_last], spans: [3h, 8h]}
+  - {window: card_id, of: terminal_id, stats: [distinct, first_time], spans: [2h, 8h]}
+  - {window: card_id, of: channel, stats: [distinct, first_time], spans: [5h], include_self: false}
+  - {window: [card_id, terminal_id], of: amount, stats: [count, max, seconds_since_last], spans: [6h]}
+  - {window: [card_id, terminal_id], of: fraud, stats: [mean], spans: [9h], delay: 1h}
+  - {window: card_id, of: amount, stats: [count, sum], spans: [6h], where: {kind: [refund]}}
+  - {window: card_id, of: amount, stats: [count, mean], spans: [6h], where: {kind: [purchase, refund]}}
+  - {window: card_id, stats: [count, seconds_since_last], spans: [6h], where: {status: [declined]}}
+  - {window: card_id, stats: [count, first_time, seconds_since_last], spans: [5h], where: {channel: [web]}}
+  - {window: card_id, of: risk, stats: [mean], spans: [6h], where: {status: [declined, reversed]}, delay: 30m}
+  - {window: card_id, of: terminal_id, stats: [distinct, first_time], spans: [6h], where: {channel: [web]}}
+  - {window: card_id, of: amount, stats: [mean], spans: [7h], include_self: false}
+  - {zscore: amount, window: card_id, spans: [3h, 7h], floor: 2}
+  - {zscore: risk, window: terminal_id, spans: [6h], delay: 1h}
+  - {ratio: amount, to: card_id_amount_mean_7h_before}
+  - {difference: card_id_amount_mean_5h, minus: card_id_amount_mean_6h_delay_2h}
+""",
+    "parity",
+)
+
+# Half-hours, one microsecond either side: the draws must land on the windows' edges.
+instants = st.builds(
+    lambda half_hours, jitter: ORIGIN + half_hours * HOUR // 2 + jitter,
+    st.integers(0, 24),
+    st.sampled_from([-1, 0, 0, 0, 1]),
+)
+labels = st.lists(
+    st.tuples(instants, st.sampled_from(["bank", "api"]), st.booleans()),
+    max_size=3,
+    unique_by=lambda label: label[:2],
+)
+late = st.sampled_from([0, 0, 0, 0, HOUR // 2, 3 * HOUR, 30 * HOUR])
+risks = st.one_of(
+    st.none(),
+    st.sampled_from([0.1, 0.1, -2.5, 5e6, -1e300]),
+    st.floats(-1e4, 1e4, allow_nan=False),
+)
+
+
+@st.composite
+def events(draw, number: int) -> Event:
+    time = draw(instants)
+    status = draw(st.sampled_from([None, None, "approved", "declined", "reversed"]))
+    said_later = status is not None and draw(st.booleans())
+    return Event(
+        str(number),
+        None,
+        time,
+        tie(str(number)),
+        time + draw(late),
+        draw(st.one_of(st.integers(-5, 5), st.integers(0, 10**9))),
+        tuple(label for label in draw(labels) if label[0] >= time),
+        draw(st.sampled_from(["purchase", "purchase", "purchase", "verification", "refund", "reversal"])),
+        status,
+        time + draw(late) if said_later else 0,
+        {
+            "card_id": draw(st.sampled_from(["a", "a", "b", None])),
+            "terminal_id": draw(st.sampled_from(["s", "t", None])),
+        },
+        {"risk": draw(risks)},
+        {"channel": draw(st.sampled_from(["web", "shop", "post", None]))},
+    )
+
+
+@st.composite
+def histories(draw, most: int = 20) -> list[Event]:
+    return [draw(events(number)) for number in range(draw(st.integers(1, most)))]
