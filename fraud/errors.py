@@ -123,6 +123,19 @@ class QualityError(DataError):
         )
 
 
+class ChangedMeanwhileError(DataError):
+    """A table was changed by another run while this one was at work; nothing of this one was committed."""
+
+    code: ClassVar[str] = "changed_meanwhile"
+
+    def __init__(self, table: str) -> None:
+        super().__init__(table)
+        self.table = table
+
+    def __str__(self) -> str:
+        return f"another run changed table {self.table} meanwhile, nothing was committed: run this one again"
+
+
 class ConflictError(DataError):
     """A known transaction id came with other content."""
 

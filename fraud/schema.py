@@ -96,11 +96,15 @@ def labels(entities: Iterable[str]) -> pa.Schema:
 
 
 def features(names: Iterable[str]) -> pa.Schema:
-    """Return the schema of a ``features_<hash8>`` table: one float64 column per feature."""
+    """Return the schema of a ``features_<hash8>`` table: one float64 column per feature.
+
+    ``history_complete`` is false where the lake's history begins later than a window of the row reaches back.
+    """
     return pa.schema(
         [
             pa.field("transaction_id", pa.string(), nullable=False),
             pa.field("event_time", TIME, nullable=False),
+            pa.field("history_complete", pa.bool_(), nullable=False),
             *(pa.field(name, pa.float64()) for name in names),
             pa.field(PARTITION, pa.date32(), nullable=False),
         ]

@@ -44,7 +44,9 @@ class FeatureSettings(Section):
     """Which feature set, and how the work is cut."""
 
     feature_set: str = Field(default="handbook", description="A name in configs/features or a file.")
-    partitions: int = Field(default=4, ge=1, le=10_000, description="Entity partitions of the exchange.")
+    here_rows: int = Field(default=4_000_000, ge=0, description="Up to so many rows, no Ray task is started.")
+    group_rows: int = Field(default=1_000_000, ge=1, description="Rows of the files that one task reads.")
+    partition_rows: int = Field(default=2_000_000, ge=1, description="Rows of an entity that one task holds.")
 
 
 class TrainSettings(Section):

@@ -13,7 +13,7 @@ from fraud.features.facts import Bools, Ints
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Half-open runs ``[begin, end)`` of positions, none of them empty.
+    """Half-open runs ``[begin, end)`` of positions; an empty one has ``begin == end``.
 
     Attributes:
         fact: Which fact is seen there, or a value of it, shape ``(m,)``.
@@ -27,8 +27,8 @@ class Runs:
 
     @classmethod
     def of(cls, fact: Ints, begin: Ints, end: Ints) -> Runs:
-        """Leave out the empty ones."""
-        return cls(fact, begin, end).keep(begin < end)
+        """Make a run that ends before it begins an empty one."""
+        return cls(fact, begin, np.maximum(begin, end))
 
     def keep(self, chosen: Bools) -> Runs:
         """Return the chosen ones."""
@@ -60,13 +60,15 @@ class Runs:
             nothing: What a position that no run holds gives.
             n: How many positions.
         """
+        held = np.flatnonzero(self.begin < self.end)
+        begin, end, values = self.begin[held], self.end[held], values[held]
         worst = _worst(values.dtype, ufunc)
         block = np.full(n, worst, values.dtype)
-        power = np.frexp(self.end - self.begin)[1] - 1
+        power = np.frexp(end - begin)[1] - 1
         for level in range(int(power.max(initial=0)), -1, -1):
             on = np.flatnonzero(power == level)
-            ufunc.at(block, self.begin[on], values[on])
-            ufunc.at(block, self.end[on] - (1 << level), values[on])
+            ufunc.at(block, begin[on], values[on])
+            ufunc.at(block, end[on] - (1 << level), values[on])
             if level:
                 half = 1 << (level - 1)
                 block[half:] = ufunc(block[half:], block[:-half])
@@ -87,6 +89,7 @@ def cover(group: Ints, seen: Runs) -> Runs:
         group: Of every fact that ``seen.fact`` may name.
         seen: In any order; ``fact`` of the result is the group.
     """
+    seen = seen.keep(seen.begin < seen.end)
     of = group[seen.fact]
     order = np.lexsort((seen.begin, of))
     of, begin, end = of[order], seen.begin[order], seen.end[order]

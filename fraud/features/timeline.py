@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,20 +38,17 @@ class Timeline:
     _offsets: dict[int, Ints] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, entity: Ints, facts: Facts) -> Timeline:
-        """Order the transactions of these entities."""
-        code, entities = pd.factorize(entity)
-        order = _order(code.astype(np.int64), facts)
-        code, facts = code[order].astype(np.int64), facts.take(order)
+    def of(cls, facts: Facts, order: Ints, code: Ints, entities: pd.Index) -> Timeline:
+        """Lay transactions that are in order on an axis; arguments as the attributes."""
         times = facts.event_time
-        origin, last = (int(times.min()), int(times.max())) if len(facts) else (0, 0)
+        origin, last = int(times.min()), int(times.max())
         ticks, stride = None, last - origin + 2
         if len(entities) * stride >= 2**62:
             # Many entities over a long time: the rank of a time is small where the time itself is not.
             ticks = np.unique(times)
             stride = len(ticks) + 1
         place = times - origin if ticks is None else np.searchsorted(ticks, times)
-        return cls(facts, order, code, pd.Index(entities), code * stride + place, ticks, origin, stride)
+        return cls(facts, order, code, entities, code * stride + place, ticks, origin, stride)
 
     def first_at(self, code: Ints, time: Ints) -> Ints:
         """The position of an entity's first transaction at or after a time, or of the next entity's first."""
@@ -85,6 +83,29 @@ class Timeline:
         """The codes of those entities that occur, and which ones do."""
         code = self.entities.get_indexer(entity)
         return code[code >= 0], code >= 0
+
+
+def timelines(entity: Ints, facts: Facts, *, rows: int) -> Iterator[Timeline]:
+    """Order the transactions and yield them, the entities of about so many rows at a time.
+
+    Args:
+        entity: A number per entity, any 64-bit integers, shape ``(n,)``.
+        facts: In any order; fastest where they are ordered by (event_time, tie).
+        rows: An entity with more rows is yielded alone.
+    """
+    code, entities = pd.factorize(entity)
+    code = code.astype(np.int64)
+    order = _order(code, facts)
+    code = code[order]
+    starts = np.flatnonzero(np.diff(code, prepend=-1))
+    begin = 0
+    while begin < len(code):
+        after = starts[np.searchsorted(starts, begin + rows) :]
+        end = int(after[0]) if len(after) else len(code)
+        first, last = int(code[begin]), int(code[end - 1]) + 1
+        own = order[begin:end]
+        yield Timeline.of(facts.take(own), own, code[begin:end] - first, pd.Index(entities[first:last]))
+        begin = end
 
 
 def _order(code: Ints, facts: Facts) -> Ints:

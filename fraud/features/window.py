@@ -24,7 +24,9 @@ from typing import Final
 NEVER: Final = 2**62
 """A time after every event: a label that nothing followed."""
 
-_UNITS: Final = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+DAY_US: Final = 86_400_000_000
+
+_UNITS: Final = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": DAY_US}
 
 
 def duration_us(text: str) -> int:

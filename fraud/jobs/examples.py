@@ -23,7 +23,7 @@ from fraud import schema
 from fraud.errors import NotEnoughDataError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
-from fraud.jobs import featurize
+from fraud.jobs import feature_plan
 from fraud.model.truth import FRAUD, GENUINE, truth_as_of
 from fraud.storage.lake import Lake, Part
 
@@ -58,7 +58,7 @@ def pin(lake: Lake, feature_set: FeatureSet) -> dict[str, int]:
     for name in (schema.TRANSACTIONS, feature_set.table):
         lake.schema(name)  # raises where the table is missing
         versions[name] = lake.version(name) or 0
-    featurized = lake.app_version(feature_set.table, featurize.APP)
+    featurized = lake.app_version(feature_set.table, feature_plan.APP)
     if featurized is not None:
         versions[schema.TRANSACTIONS] = featurized
     labels = lake.version(schema.LABELS)

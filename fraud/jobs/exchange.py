@@ -1,142 +1,157 @@
 """The exchange by entity: narrow rows travel to their entity's partition, features travel back.
 
-Only (entity, time, tie, known, amount) leave a row's own group of files and only window features return, in
-the order in which the rows were sent, so that a writer can put them beside the rows it reads again. These
-are plain named Ray tasks; Ray Data reads, computes what a row says of itself, and writes.
+Large inputs go as plain named Ray tasks, bounded by the object store, which spills; Ray Data puts the
+features beside the rows and writes. Small inputs stay in this process, where threads share the arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import ray
-import xxhash
+import ray.data
 from numpy.typing import NDArray
 
-from fraud.features.batch import Frauds, Transactions, window_features
-from fraud.features.spec import Window
-from fraud.schema import SCORED_KINDS
-from fraud.storage.lake import Lake, Part
+from fraud.features.batch import EntityFrauds
+from fraud.features.kinds.window import Window
+from fraud.jobs import feature_steps as steps
+from fraud.jobs.feature_steps import FeatureFile, Group, Piece, Slice, Work
+from fraud.storage.lake import Part
 
-Ints = NDArray[np.int64]
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
+_PART: Final = ("path", "rows", "size", "event_date")
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """What one group of files sends to one partition, or gets back from it.
-
-    Attributes:
-        position: Of the rows in their group, shape ``(n,)``.
-        transactions: The narrow rows, shape ``(n,)``.
-    """
-
-    position: Ints
-    transactions: Transactions
+Frauds = dict[str, list[EntityFrauds]]
+"""Per entity key, partition after partition."""
 
 
-@dataclass(frozen=True, slots=True)
-class WindowColumns:
-    """Window features of some rows of one group: ``columns[name][i]`` belongs to row ``position[i]``."""
-
-    position: Ints
-    columns: dict[str, NDArray[np.float64]]
-
-
-def scored_rows(table: pa.Table) -> pa.Table:
-    """Return the rows that are scored, in their order; sender and writer must agree on them."""
-    return table.filter(pc.is_in(table.column("kind"), value_set=pa.array(SCORED_KINDS)))
-
-
-def entity_numbers(ids: pa.ChunkedArray) -> tuple[Ints, NDArray[np.bool_]]:
-    """Return a 64-bit hash per id, and which ids are not null.
-
-    Two ids of one hash would share a history; among a hundred million ids the chance of any is 3 in 10,000.
-    """
-    encoded = pc.dictionary_encode(ids).combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
-    hashes = np.array(
-        [xxhash.xxh3_64_intdigest(value.encode()) for value in encoded.dictionary.to_pylist()] or [0],
-        np.uint64,
-    ).view(np.int64)
-    valid = np.asarray(encoded.indices.is_valid())
-    return hashes[np.asarray(encoded.indices.fill_null(0))], valid
+def here(work: Work, frauds: Frauds, threads: int) -> list[FeatureFile]:
+    """Compute and write in this process; return the features files."""
+    windows = work.feature_set.keys
+    with ThreadPoolExecutor(threads) as pool:
+        sent = list(pool.map(lambda group: steps.cut(work, group), work.groups))
+        places = list(enumerate(work.columns))
+        found = pool.map(
+            lambda place: steps.compute(
+                windows[place[1][0]], frauds[place[1][0]][place[1][1]], [slices[place[0]] for slices in sent]
+            ),
+            places,
+        )
+        pieces = [(key, given) for (key, _), given in zip(work.columns, found, strict=True)]
+        written = pool.map(
+            lambda number: steps.write(work, work.groups[number], _of_group(work, pieces, number)),
+            range(len(work.groups)),
+        )
+        return [part for parts in written for part in parts]
 
 
-def _narrow(table: pa.Table, entity: str) -> Slice:
-    number, valid = entity_numbers(table.column(entity))
-    position = np.flatnonzero(valid).astype(np.int64)
-    transactions = Transactions(
-        number,
-        integers(table, "event_time"),
-        integers(table, "tie"),
-        integers(table, "known_at"),
-        integers(table, "amount_base_minor"),
+def _of_group(
+    work: Work, pieces: Iterable[tuple[str, Sequence[Piece]]], number: int
+) -> dict[str, list[Piece]]:
+    own: dict[str, list[Piece]] = {key: [] for key in work.feature_set.keys}
+    for key, given in pieces:
+        own[key].append(given[number])
+    return own
+
+
+def on_ray(work: Work, frauds: Frauds) -> list[FeatureFile]:
+    """Compute with Ray tasks and write with Ray Data; return the features files."""
+    asking = [number for number, group in enumerate(work.groups) if group.asked]
+    pieces = _exchange(ray.put(work), work, frauds, asking)
+    # References inside the writer are not resolved by Ray Data, so a task fetches its own pieces only.
+    written = ray.data.range(len(asking), override_num_blocks=len(asking)).map_batches(
+        _Writer(work, asking, pieces), batch_size=1, batch_format="numpy", num_cpus=1
     )
-    return Slice(position, transactions.take(position))
+    return [
+        FeatureFile(Part(**{name: row[name] for name in _PART}), row["of"], row["incomplete"])
+        for row in written.take_all()
+    ]
 
 
-def integers(table: pa.Table, column: str) -> Ints:
-    """Return a column as 64-bit integers: times as microseconds, shape ``(n,)``."""
-    return np.asarray(table.column(column).cast(pa.int64()).to_numpy(), np.int64)
+def _exchange(
+    shared: ray.ObjectRef[Work], work: Work, frauds: Frauds, asking: Sequence[int]
+) -> list[list[tuple[str, ray.ObjectRef[Piece]]]]:
+    """Start the exchange; return per asking group the references to its window features."""
+    columns = work.columns
+    if not columns:
+        return [[] for _ in asking]
+    sent = [
+        _several(_cut.options(num_returns=len(columns), name="featurize: cut").remote(shared, number))
+        for number in range(len(work.groups))
+    ]
+    _wait("cut", [slices[0] for slices in sent])
+    pieces: list[list[tuple[str, ray.ObjectRef[Piece]]]] = [[] for _ in asking]
+    for place, (key, partition) in enumerate(columns):
+        task = _compute.options(num_returns=len(asking), name=f"featurize: windows of {key}")
+        back = task.remote(
+            work.feature_set.keys[key], frauds[key][partition], asking, *(slices[place] for slices in sent)
+        )
+        for own, piece in zip(pieces, _several(back), strict=True):
+            own.append((key, piece))
+    del sent
+    _wait("windows", [piece for _, piece in pieces[0]])
+    return pieces
 
 
-def _partition(number: Ints, partitions: int) -> Ints:
-    return (number.view(np.uint64) % np.uint64(partitions)).astype(np.int64)
+def _several(returned: Any) -> list[Any]:
+    """A task of one return gives its reference, one of several gives a list."""
+    return returned if isinstance(returned, list) else [returned]
 
 
-def _returns(values: list[T]) -> list[T] | T:
+def _wait(stage: str, tasks: Sequence[ray.ObjectRef[Any]]) -> None:
+    """Log how far a stage is, until it is done."""
+    waiting, reported = list(tasks), 0
+    while waiting:
+        _, waiting = ray.wait(waiting, num_returns=1, fetch_local=False)
+        ready = len(tasks) - len(waiting)
+        if ready * 10 // len(tasks) > reported:
+            reported = ready * 10 // len(tasks)
+            logger.info("featurize", extra={"stage": stage, "done": ready, "of": len(tasks)})
+
+
+@ray.remote(num_cpus=1)
+def _cut(work: Work, number: int) -> Any:
+    return _returns(steps.cut(work, work.groups[number]))
+
+
+@ray.remote(num_cpus=1)
+def _compute(windows: Sequence[Window], frauds: EntityFrauds, asking: Sequence[int], *slices: Slice) -> Any:
+    pieces = steps.compute(windows, frauds, slices)
+    return _returns([pieces[number] for number in asking])
+
+
+def _returns(values: list[Any]) -> Any:
     """A task of one return gives the value itself, one of several gives a list."""
     return values[0] if len(values) == 1 else values
 
 
-@ray.remote(num_cpus=1)
-def send(lake: Lake, parts: Sequence[Part], entities: Sequence[str], partitions: int) -> list[Slice] | Slice:
-    """Read a group of transaction files and cut its rows by entity column, then partition."""
-    columns = ["kind", "event_time", "tie", "known_at", "amount_base_minor", *entities]
-    table = scored_rows(pa.concat_tables([lake.read_part("transactions", part, columns) for part in parts]))
-    slices = []
-    for entity in entities:
-        rows = _narrow(table, entity)
-        home = _partition(rows.transactions.entity, partitions)
-        for partition in range(partitions):
-            chosen = np.flatnonzero(home == partition)
-            slices.append(Slice(rows.position[chosen], rows.transactions.take(chosen)))
-    return _returns(slices)
+class _Writer:
+    """Writes the features files of one group in a Ray Data task."""
 
+    def __init__(
+        self, work: Work, asking: Sequence[int], pieces: list[list[tuple[str, ray.ObjectRef[Piece]]]]
+    ) -> None:
+        self.work = work
+        self.asking = asking
+        self.pieces = pieces
 
-@ray.remote(num_cpus=1)
-def compute(
-    windows: Sequence[Window], frauds: Frauds, asked: Sequence[bool], *slices: Slice
-) -> list[WindowColumns] | WindowColumns:
-    """Compute the windows of one partition and give each asking group its rows back.
+    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, list[Any]]:
+        number = int(batch["id"][0])
+        written = steps.write(self.work, self._group(number), dict(self._pieces(number)))
+        columns: dict[str, list[Any]] = {
+            name: [getattr(file.part, name) for file in written] for name in _PART
+        }
+        return columns | {"of": [file.of for file in written], "incomplete": [f.incomplete for f in written]}
 
-    Args:
-        windows: All over one entity column.
-        frauds: Of this entity column; those of other partitions are ignored.
-        asked: Per slice, whether its group wants features or only lends its history.
-        slices: One a group.
-    """
-    whole = Transactions(
-        *(
-            np.concatenate([getattr(piece.transactions, name) for piece in slices])
-            for name in ("entity", "event_time", "tie", "known_at", "amount")
-        )
-    )
-    columns = window_features(windows, whole, frauds)
-    ends = np.cumsum([len(piece.position) for piece in slices])
-    given = [
-        WindowColumns(
-            piece.position,
-            {name: column[end - len(piece.position) : end] for name, column in columns.items()},
-        )
-        for piece, end, wanted in zip(slices, ends, asked, strict=True)
-        if wanted
-    ]
-    return _returns(given)
+    def _group(self, number: int) -> Group:
+        return self.work.groups[self.asking[number]]
+
+    def _pieces(self, number: int) -> Iterator[tuple[str, list[Piece]]]:
+        given = self.pieces[number]
+        for key in self.work.feature_set.keys:
+            yield key, ray.get([piece for of, piece in given if of == key])

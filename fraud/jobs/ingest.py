@@ -181,4 +181,4 @@ def _commit_once(
     lake, app = outcome.slicer.lake, f"ingest-{outcome.slicer.ingest_id}"
     if not (parts or (create and not lake.exists(name))) or lake.app_version(name, app) is not None:
         return
-    lake.commit(name, kind, parts, app=(app, 1), metadata={"ingest_id": outcome.slicer.ingest_id})
+    lake.commit(name, kind, parts, apps={app: 1}, metadata={"ingest_id": outcome.slicer.ingest_id})

@@ -94,7 +94,7 @@ def run(
     if parts:
         _refuse_race(lake, known, stamp)
         app = f"score:{ref.name}:{ref.version}:{run_kind}"
-        lake.commit(schema.SCORES, schema.SCORES_SCHEMA, parts, app=(app, version))
+        lake.commit(schema.SCORES, schema.SCORES_SCHEMA, parts, apps={app: version})
     counts = {name: sum(int(row[name]) for row in rows) for name in COUNTS}
     if counts["without_features"]:
         logger.warning(

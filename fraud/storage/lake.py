@@ -105,14 +105,33 @@ class Lake:
         """The absolute path of a part."""
         return f"{self.table_uri(name)}/{part.path}"
 
-    def read_part(self, name: str, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read one part, its rows in file order; the partition column comes back where asked for."""
+    def read_part(
+        self, name: str, part: Part, columns: Sequence[str] | None = None, *, encoded: Sequence[str] = ()
+    ) -> pa.Table:
+        """Read one part, its rows in file order.
+
+        Args:
+            name: The table.
+            part: Of it.
+            columns: What to read, the partition column where it is named; all of them where None.
+            encoded: Text columns to return as dictionaries, as they are stored.
+        """
         stored = None if columns is None else [column for column in columns if column != PARTITION]
-        table = pq.ParquetFile(self.part_uri(name, part)).read(columns=stored)
+        file = pq.ParquetFile(self.part_uri(name, part), read_dictionary=list(encoded))
+        table = file.read(columns=stored)
         if part.event_date is None or (columns is not None and PARTITION not in columns):
             return table
         days = pa.array([part.event_date], pa.date32()).take(pa.array([0] * table.num_rows, pa.int32()))
         return table.append_column(pa.field(PARTITION, pa.date32(), nullable=False), days)
+
+    def part_minimum(self, name: str, part: Part, column: str) -> Any:
+        """The least value of a column in a part, read off its footer; None where there is none."""
+        footer = pq.ParquetFile(self.part_uri(name, part)).metadata
+        place = footer.schema.to_arrow_schema().get_field_index(column)
+        groups = [
+            footer.row_group(number).column(place).statistics for number in range(footer.num_row_groups)
+        ]
+        return min((found.min for found in groups if found is not None and found.has_min_max), default=None)
 
     def read(
         self,
@@ -137,20 +156,25 @@ class Lake:
         tables = [self.read_part(name, part, wanted.names).select(wanted.names) for part in parts]
         return pa.concat_tables([wanted.empty_table(), *(table.cast(wanted) for table in tables)])
 
-    def write_part(self, name: str, table: pa.Table, event_date: date | None = None) -> Part:
+    def write_part(
+        self, name: str, table: pa.Table, event_date: date | None = None, *, stem: str = "part"
+    ) -> Part:
         """Write rows as one new Parquet file of a table; invisible until it is committed.
 
         Args:
             name: The table.
             table: Rows of one partition; a partition column is left out of the file.
             event_date: The partition all rows belong to.
+            stem: What the file's name begins with.
         """
         folder = "" if event_date is None else f"{PARTITION}={event_date.isoformat()}/"
-        path = f"{folder}part-{uuid4().hex}.parquet"
+        path = f"{folder}{stem}-{uuid4().hex}.parquet"
         file = Path(self.table_uri(name)) / path
         file.parent.mkdir(parents=True, exist_ok=True)
         stored = table.drop_columns([PARTITION]) if PARTITION in table.column_names else table
-        pq.write_table(stored, file, compression="zstd", compression_level=1)
+        pq.write_table(
+            stored, file, compression="zstd", compression_level=1, use_dictionary=_repetitive(stored)
+        )
         return Part(path, table.num_rows, file.stat().st_size, event_date)
 
     def write_parts(self, name: str, table: pa.Table) -> list[Part]:
@@ -169,16 +193,18 @@ class Lake:
         schema: pa.Schema,
         parts: Iterable[Part],
         *,
-        app: tuple[str, int] | None = None,
+        apps: Mapping[str, int] | None = None,
+        removed: Iterable[Part] = (),
         metadata: Mapping[str, str] | None = None,
     ) -> int:
-        """Add the parts to a table in one atomic commit, creating it where it is missing.
+        """Add parts to a table, and take others out, in one atomic commit; a missing table is created.
 
         Args:
             name: The table.
             schema: Of all its columns; a column named ``event_date`` is the partition.
             parts: From ``write_part``.
-            app: Application id and version stored with the commit; read back with ``app_version``.
+            apps: Versions stored with the commit by application id; read back with ``app_version``.
+            removed: Parts of the newest version that are no longer valid.
             metadata: Stored in the commit's history.
 
         Returns:
@@ -190,7 +216,8 @@ class Lake:
         actions = [_add_action(part) for part in parts]
         partition_by = [PARTITION] if PARTITION in schema.names else None
         properties = CommitProperties(
-            custom_metadata=dict(metadata or {}), app_transactions=[Transaction(*app)] if app else None
+            custom_metadata=dict(metadata or {}),
+            app_transactions=[Transaction(app, version) for app, version in (apps or {}).items()],
         )
         if not self.exists(name):
             create_table_with_add_actions(
@@ -205,7 +232,7 @@ class Lake:
         self.check_schema(name, schema)
         table = self._open(name)
         table.create_write_transaction(
-            list[AddAction | RemoveAction](actions),
+            [*actions, *(_remove_action(part) for part in removed)],
             "append",
             Schema.from_arrow(schema),
             partition_by=partition_by,
@@ -214,14 +241,14 @@ class Lake:
         table.update_incremental()
         return int(table.version())
 
-    def append(self, name: str, table: pa.Table, *, app: tuple[str, int] | None = None) -> int:
+    def append(self, name: str, table: pa.Table, *, apps: Mapping[str, int] | None = None) -> int:
         """Write and commit a small table from the driver; the partition column decides its files."""
         parts = (
             self.write_parts(name, table)
             if PARTITION in table.column_names
             else [self.write_part(name, table)]
         )
-        return self.commit(name, table.schema, parts, app=app)
+        return self.commit(name, table.schema, parts, apps=apps)
 
     def _open(self, name: str, version: int | None = None) -> DeltaTable:
         if not self.exists(name):
@@ -270,7 +297,35 @@ def _plain(field: pa.Field) -> pa.Field:
     return pa.field(field.name, kinds.get(kind, kind), field.nullable)
 
 
+def _repetitive(table: pa.Table) -> list[str]:
+    """The columns that are worth a dictionary: a sample of them repeats itself."""
+    sample = table.slice(table.num_rows // 2, 2_000)
+    return [
+        name
+        for name in table.column_names
+        if not pa.types.is_nested(sample.schema.field(name).type)
+        and pc.count_distinct(sample.column(name)).as_py() <= max(1, sample.num_rows // 2)
+    ]
+
+
 def _add_action(part: Part) -> AddAction:
-    values = {} if part.event_date is None else {PARTITION: part.event_date.isoformat()}
     stats = json.dumps({"numRecords": part.rows})
-    return AddAction(part.path, part.size, values, int(time.time() * 1000), data_change=True, stats=stats)
+    return AddAction(part.path, part.size, _partition(part), _now_ms(), data_change=True, stats=stats)
+
+
+def _remove_action(part: Part) -> RemoveAction:
+    return RemoveAction(
+        part.path,
+        data_change=True,
+        deletion_timestamp=_now_ms(),
+        size=part.size,
+        partition_values=_partition(part),
+    )
+
+
+def _partition(part: Part) -> dict[str, str | None]:
+    return {} if part.event_date is None else {PARTITION: part.event_date.isoformat()}
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -139,7 +139,7 @@ def test_pinned_versions_hide_later_commits(ray_cluster, lake):
 def test_transactions_are_pinned_to_what_has_features(ray_cluster, lake):
     store(lake, [transaction("a", 0.1)], [], [])
     values = pa.Table.from_pylist([features("a", 0.1, 1.0)], schema.features(feature_set().names))
-    lake.append(feature_set().table, values, app=("featurize", 0))
+    lake.append(feature_set().table, values, apps={"featurize": 0})
     store(lake, [transaction("b", 0.2)], [], [])
     assert read(lake)["transaction_id"].to_pylist() == ["a"]
 

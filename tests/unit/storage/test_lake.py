@@ -43,7 +43,7 @@ def test_uncommitted_parts_are_invisible(lake: Lake):
 
 def test_application_version_is_read_back(lake: Lake):
     assert lake.app_version("transactions", "job") is None
-    lake.append("transactions", two_days(), app=("job", 7))
+    lake.append("transactions", two_days(), apps={"job": 7})
     assert lake.app_version("transactions", "job") == 7
     assert lake.version("transactions") == 0
 
