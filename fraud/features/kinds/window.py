@@ -156,8 +156,9 @@ class Window(Kind):
         return re.sub(r"\W", "_", "_".join(parts))
 
     def includes_self(self, stat: Stat) -> bool:
-        """Whether a statistic's window holds the transaction itself."""
-        return self.include_self and not self.delay and stat not in _STRICT and not self.on_status
+        """Whether a statistic's window may hold the transaction itself."""
+        scored = not set(self.kinds).isdisjoint(schema.SCORED_KINDS)
+        return self.include_self and scored and not self.delay and stat not in _STRICT and not self.on_status
 
     def holds_itself(self, name: str) -> bool:
         """Whether one of its features includes the transaction itself."""
