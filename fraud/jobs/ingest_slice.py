@@ -103,12 +103,14 @@ class Slicer:
         stamped = found.append_column("ingest_id", pa.array([self.ingest_id] * found.num_rows, pa.string()))
         table = stamped.select(kind.names).cast(kind)
         days = np.asarray(table.column(schema.PARTITION).cast(pa.int32()).to_numpy())
+        times = np.asarray(table.column("event_time").cast(pa.int64()).to_numpy())
         ties = np.asarray(table.column("tie").to_numpy(), np.int64)
         for day in np.unique(days):
             own = np.flatnonzero(days == day)
+            own = own[np.lexsort((ties[own], times[own]))]  # the order in which windows read them
             event_date = date.fromordinal(date(1970, 1, 1).toordinal() + int(day))
-            rows_of_day = table if len(own) == len(days) else table.take(pa.array(own))
-            part = self.lake.write_part(schema.TRANSACTIONS, self._dated(rows_of_day, event_date), event_date)
+            dated = self._dated(table.take(pa.array(own)), event_date)
+            part = self.lake.write_part(schema.TRANSACTIONS, dated, event_date)
             written.parts.append(NewPart(written.path, part, ties[own], rows[own]))
 
     def is_late(self, day: date | None) -> bool:

@@ -204,7 +204,13 @@ def test_row_of_a_featurized_day_is_late(tmp_path: Path, lake: Lake, handbook: M
     kind = schema.features(["amount"])
     event = datetime(2018, 4, 2, tzinfo=UTC)
     done = pa.table(
-        {"transaction_id": ["x"], "event_time": [event], "amount": [1.0], "event_date": [event.date()]}
+        {
+            "transaction_id": ["x"],
+            "event_time": [event],
+            "history_complete": [True],
+            "amount": [1.0],
+            "event_date": [event.date()],
+        }
     )
     lake.append("features_0011aabb", done.cast(kind))
     pq.write_table(source_rows(n=3), tmp_path / "a.parquet")
