@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from naive import Event
 
@@ -66,6 +67,10 @@ risks = st.one_of(
     st.sampled_from([0.1, 0.1, -2.5, 5e6, -1e300]),
     st.floats(-1e4, 1e4, allow_nan=False),
 )
+
+
+thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A history is large: on a busy machine it takes its time to be drawn."""
 
 
 @st.composite

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 from executors import batch_features, differences, scored
-from histories import FEATURES, histories
-from hypothesis import assume, given, settings
+from histories import FEATURES, histories, thorough
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from naive import Event, naive_features
 
@@ -72,19 +72,19 @@ def check(events: list[Event], place: int, change: Callable[[Sequence[Event], Ev
     assert differences(whole, naive_features(FEATURES, events, x)) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@thorough
 @given(histories(), st.integers(0, 20))
 def test_without_the_future_features_are_the_same(events, place):
     check(events, place, without_the_future)
 
 
-@settings(max_examples=60, deadline=None)
+@thorough
 @given(histories(), st.integers(0, 20))
 def test_with_another_future_features_are_the_same(events, place):
     check(events, place, with_another_future)
 
 
-@settings(max_examples=30, deadline=None)
+@thorough
 @given(histories(), st.randoms())
 def test_order_of_rows_does_not_change_features(events, random):
     shuffled = random.sample(events, len(events))

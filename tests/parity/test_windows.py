@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from executors import batch_features, differences, scored
-from histories import FEATURES, histories
-from hypothesis import given, settings
+from histories import FEATURES, histories, thorough
+from hypothesis import given
 from naive import naive_features
 
 
-@settings(max_examples=60, deadline=None)
+@thorough
 @given(histories())
 def test_batch_and_the_naive_oracle_agree(events):
     columns = batch_features(FEATURES, events)
