@@ -209,7 +209,7 @@ def _serve(story: Story, ref: ModelRef, bundle: Bundle) -> dict[str, Any]:
     first = _last_day(story) - timedelta(days=SERVED_D - 1)
     since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     replayed = work.folder / "replay"
-    built = state.build(wiring.lake(settings), bundle.feature_set, replayed / "state", as_of=since)
+    built = state.build(wiring.lake(settings), [bundle.feature_set], replayed / "state", as_of=since)
     with service.running(settings, ref, state=replayed / "state", journal=replayed / "journal") as url:
         compared = replay.run(
             wiring.lake(settings),

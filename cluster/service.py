@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
+
 from cluster import wiring
 from cluster.settings import Settings
-from fraud.errors import FraudError
+from fraud.errors import ConfigError, FraudError
 from fraud.features.spec import FeatureSet
 from fraud.jobs.state import build as build_state
 from fraud.storage.state import OnlineState
@@ -45,7 +47,7 @@ def run(
 
     Raises:
         ModelNotFoundError: Nothing answers to the reference.
-        ConfigError: The online state was built for other features.
+        ConfigError: The online state keeps less than the model needs, or replicas may be on several nodes.
         ClusterError: The port is in use, or no replica could start.
     """
     work = wiring.work(settings)
@@ -53,7 +55,7 @@ def run(
     if not work.state.is_dir():
         tell("building the online state from the lake ...")
         bundle, _ = wiring.registry(settings).fetch(ref, work.models)
-        build_state(wiring.lake(settings), bundle.feature_set, work.state)
+        build_state(wiring.lake(settings), [bundle.feature_set], work.state)
     with running(settings, ref, state=work.state, journal=work.journal) as url:
         announce({"url": url, "model": ref.name, "model_version": ref.version, "digest": ref.digest})
         tell(f"serving until Ctrl-C; documentation at {url}/docs; try:\n\n{_curl(url, settings)}\n")
@@ -71,11 +73,10 @@ def running(settings: Settings, ref: ModelRef, *, state: Path, journal: Path) ->
         journal: Folder for what it answers.
 
     Raises:
-        ConfigError: There is no online state for the model's features.
+        ConfigError: There is no online state for the model, or replicas may be on several nodes.
         ClusterError: The port is in use, or no replica could start.
     """
-    # Opened once here, so that a missing state is told at once and not by every replica that fails.
-    OnlineState(state, install(settings, ref)).close()
+    _check_state(state, install(settings, ref))
     application = build(
         settings.serve, pointer=_pointer(settings), state=state, journal=journal, money=settings.money
     )
@@ -102,6 +103,36 @@ def install(settings: Settings, ref: ModelRef) -> FeatureSet:
         },
     )
     return bundle.feature_set
+
+
+def check_nodes(path: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Check that all replicas can share an online state in an LMDB file.
+
+    Args:
+        path: Of the state.
+        nodes: As ``ray.nodes()`` lists them.
+
+    Raises:
+        ConfigError: Several nodes are alive.
+    """
+    alive = sum(bool(node["Alive"]) for node in nodes)
+    if alive > 1:
+        raise ConfigError(
+            str(path),
+            f"this Ray has {alive} nodes, and an LMDB file is shared by the replicas of one node only; "
+            "several nodes need a state in Redis, which this release does not have: serve on a Ray of one "
+            "node, such as a local one (leave ray.address and RAY_ADDRESS empty)",
+        )
+
+
+def _check_state(path: Path, feature_set: FeatureSet) -> None:
+    """Open it once here, so that what is wrong is told at once and not by every replica that fails."""
+    check_nodes(path, ray.nodes())
+    state = OnlineState.open(path)
+    try:
+        state.check(feature_set)
+    finally:
+        state.close()
 
 
 def _curl(url: str, settings: Settings) -> str:

@@ -29,14 +29,14 @@ def lake(settings: Settings) -> Lake:
     return Lake(settings.lake.uri)
 
 
-def feature_set(settings: Settings) -> FeatureSet:
-    """The features named in the settings.
+def feature_set(settings: Settings, name: str | None = None) -> FeatureSet:
+    """The features of a name or file, or those named in the settings.
 
     Raises:
         ConfigError: There is no such feature set.
         DeclarationError: Its file cannot be used as written.
     """
-    return features.load(settings.features.feature_set, CONFIGS / "features")
+    return features.load(name or settings.features.feature_set, CONFIGS / "features")
 
 
 def mapping(name_or_file: str) -> Mapping:

@@ -152,8 +152,6 @@ def _attributes(value: object, feature_set: FeatureSet) -> dict[str, float | str
 def _attribute(name: str, value: Any, feature_set: FeatureSet) -> float | str:
     if name in feature_set.numbers:
         return fields.number(value, f"attributes.{name}")
-    if name in feature_set.categories or isinstance(value, str):
-        return fields.text(
-            value, "attributes" if name not in feature_set.categories else f"attributes.{name}"
-        )
+    if name in feature_set.texts or isinstance(value, str):
+        return fields.text(value, "attributes" if name not in feature_set.texts else f"attributes.{name}")
     return fields.number(value, "attributes")

@@ -36,8 +36,8 @@ class Replica:
     """Opens everything or raises what is wrong; ``running`` closes it again."""
 
     def __init__(self, places: Places, money: MoneySettings, settings: ServeSettings) -> None:
-        self._watcher = Watcher(places.pointer, settings.pointer_poll_s)
-        self._state = OnlineState(places.state, self._watcher.served.bundle.feature_set)
+        self._state = OnlineState.open(places.state)
+        self._watcher = Watcher(places.pointer, settings.pointer_poll_s, self._state.check)
         self._journal = Journal(places.journal, segment_bytes=settings.journal_segment_bytes)
         self.scorer = Scorer(self._watcher, self._state, self._journal, rates(money), settings)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fraud.errors import ConflictError
 from fraud.features.online import OnlineTransaction
+from fraud.features.spec import FeatureSet
 from fraud.model.reasons import reasons
 from fraud.money import Rates, UnknownRate, to_base_minor
 from fraud.storage.journal import Journal, JournalError
@@ -35,7 +36,9 @@ Decide = Callable[[NDArray[np.float64]], bytes]
 class State(Protocol):
     """What the scorer needs of ``fraud.storage.state.OnlineState``."""
 
-    def score(self, transaction: OnlineTransaction, digest: bytes, decide: Decide) -> Answer:
+    def score(
+        self, feature_set: FeatureSet, transaction: OnlineTransaction, digest: bytes, decide: Decide
+    ) -> Answer:
         """Record it and store what ``decide`` makes of its features, or return what is stored."""
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
@@ -88,7 +91,9 @@ class Scorer:
             return decision_record(served, request.transaction_id, text, features, started=started)
 
         try:
-            stored = self._state.score(self._online(request), canonical.digest(text), decide)
+            stored = self._state.score(
+                served.bundle.feature_set, self._online(request), canonical.digest(text), decide
+            )
         except ConflictError:
             raise DifferentBodyError(
                 "this transaction_id was answered before, for another body", "transaction_id"

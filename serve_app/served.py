@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from fraud.errors import BundleError, ConfigError, FraudError
+from fraud.features.spec import FeatureSet
 from fraud.model import bundle as bundles
 from fraud.model import policy as policies
 from fraud.model.bundle import Bundle
@@ -78,12 +80,19 @@ def load(file: Path) -> Served:
 class Watcher:
     """Holds the one reference to what serves, and follows the pointer."""
 
-    def __init__(self, pointer: Path, poll_s: float) -> None:
-        """Load what the pointer names now; raises what ``load`` raises."""
+    def __init__(self, pointer: Path, poll_s: float, accept: Callable[[FeatureSet], None]) -> None:
+        """Load what the pointer names now; raises what ``load`` raises.
+
+        Args:
+            pointer: The file that names the model.
+            poll_s: Seconds between two looks at it.
+            accept: Raises what keeps features from being computed here; their model never serves.
+        """
         self._pointer = pointer
         self._poll_s = poll_s
+        self._accept = accept
         self._seen = _fingerprint(pointer)
-        self.served = load(pointer)
+        self.served = self._load()
 
     async def follow(self) -> None:
         """Look at the pointer for ever; what cannot be loaded never serves, the old model stays."""
@@ -98,20 +107,15 @@ class Watcher:
             return
         self._seen = seen
         try:
-            self.served = await asyncio.to_thread(self._load_next)
+            self.served = await asyncio.to_thread(self._load)
         except (FraudError, OSError) as error:
             logger.error("the new model is refused, the old one stays", extra={"reason": str(error)})  # noqa: TRY400 - no traceback
             return
         logger.warning("another model serves", extra={"model_version": self.served.version})
 
-    def _load_next(self) -> Served:
+    def _load(self) -> Served:
         served = load(self._pointer)
-        here, there = self.served.bundle.feature_set.version, served.bundle.feature_set.version
-        if here != there:
-            problem = f"it reads features {there}, the state here holds {here}"
-            raise BundleError(
-                str(served.bundle.path), f"{problem}; build the state and start the service again"
-            )
+        self._accept(served.bundle.feature_set)
         return served
 
 

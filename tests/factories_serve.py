@@ -14,6 +14,7 @@ import orjson
 import xgboost as xgb
 
 from fraud.features import spec
+from fraud.features.layout import Layout
 from fraud.features.spec import FeatureSet
 from fraud.model import bundle, histogram
 from fraud.model.calibration import Calibration
@@ -97,7 +98,7 @@ def point(folder: Path, version: str, digest: str) -> Path:
 
 def make_places(folder: Path) -> Places:
     """Everything a replica opens, in one folder."""
-    state.create(folder / "state", FEATURE_SET, datetime(2026, 1, 1, tzinfo=UTC), (), ())
+    state.create(folder / "state", state.empty(Layout.of([FEATURE_SET]), datetime(2026, 1, 1, tzinfo=UTC)))
     return Places(make_served(folder), folder / "state", folder / "journal")
 
 

@@ -105,15 +105,27 @@ def featurize(*, config: Config, lake: LakeUri, work: WorkDir, features: Feature
 
 @command(state_app, name="build")
 def state_build(
-    *, config: Config, lake: LakeUri, work: WorkDir, features: Features = None, as_of: End = None
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    features: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME-OR-FILE",
+            default_factory=list,
+            help="A feature set to serve; may be repeated.",
+            show_default=False,
+        ),
+    ],
+    as_of: End = None,
 ) -> Report:
     """Build the online state from the lake."""
     from cluster import wiring
     from cluster.settings import load
     from fraud.jobs.state import build
 
-    settings = load(*config, options={"lake.uri": lake, "work.dir": work, "features.feature_set": features})
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     until = as_of.replace(tzinfo=UTC) if as_of else None
-    return build(
-        wiring.lake(settings), wiring.feature_set(settings), wiring.work(settings).state, as_of=until
-    )
+    sets = [wiring.feature_set(settings, name) for name in features] or [wiring.feature_set(settings)]
+    return build(wiring.lake(settings), sets, wiring.work(settings).state, as_of=until)

@@ -1,31 +1,34 @@
 """The online executor: what one transaction sees of its entities' pasts, then recorded into them.
 
-``EntityHistory`` is the past of one entity as arrays; ``online_features`` reads it, ``record`` and ``label``
-return what it becomes. The edges are those of ``fraud.features.window``.
+The edges are those of ``fraud.features.window``, the formulas those of ``fraud.features.statistics``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fraud.features.facts import NO_TEXT, STATUS_TIME, Floats, pair_number, text_number
+from fraud.features.kind import Rows
+from fraud.features.kinds.window import Window
+from fraud.features.layout import KeyLayout, Layout, number_of
+from fraud.features.packed import AMOUNT, Packed
+from fraud.features.past import Pages, Past
+from fraud.features.reading import Ask, Asker, Column, read_parts
 from fraud.features.row import row_features
-from fraud.features.spec import FeatureSet, Window
-from fraud.features.window import fraud_spans
+from fraud.features.spec import FeatureSet
+from fraud.features.statistics import PARTS, Part, Stat, read
 from fraud.schema import tie
 
-Ints = NDArray[np.int64]
-Label = tuple[int, str, bool]
-"""(label_time, source, is_fraud)"""
-
-_NONE: Ints = np.empty(0, np.int64)
+_UNIT: Final = 2.0**-20
+"""Of a numeric attribute in whole numbers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OnlineTransaction:
     """A transaction as the endpoint receives it.
 
@@ -49,149 +52,154 @@ class OnlineTransaction:
     entities: Mapping[str, str | None]
     attributes: Mapping[str, float | str | None]
 
-    @property
+    @cached_property
     def tie(self) -> int:
         """Orders transactions of the same instant."""
         return tie(self.transaction_id)
 
+    def number(self, name: str) -> float:
+        """Return a numeric attribute, NaN where it is missing."""
+        value = self.attributes.get(name)
+        return np.nan if value is None else float(value)
 
-@dataclass(frozen=True, slots=True)
-class EntityHistory:
-    """The transactions of one entity in the order (event_time, tie), and the labels of the labelled ones.
+    def text(self, name: str) -> int:
+        """Return the number of a text, ``NO_TEXT`` where it is missing; a request never has a status."""
+        if name == "kind":
+            return text_number(self.kind)
+        value = self.entities[name] if name in self.entities else self.attributes.get(name)
+        return text_number(None if value is None else str(value))
 
-    Attributes:
-        event_time: Microseconds, shape ``(n,)``.
-        tie: Shape ``(n,)``.
-        known_at: Microseconds, shape ``(n,)``.
-        amount: Minor units of the base currency, shape ``(n,)``.
-        labels: Per labelled transaction (by event time and tie) its labels in any order.
-    """
+    def entity(self, columns: tuple[str, ...]) -> int | None:
+        """Return the number of an entity, None where the transaction has no such id."""
+        ids = [self.entities.get(column) for column in columns]
+        if None in ids:
+            return None
+        numbers = [text_number(value) for value in ids]
+        return numbers[0] if len(numbers) == 1 else int(pair_number(*map(np.int64, numbers)))
 
-    event_time: Ints = field(default_factory=lambda: _NONE)
-    tie: Ints = field(default_factory=lambda: _NONE)
-    known_at: Ints = field(default_factory=lambda: _NONE)
-    amount: Ints = field(default_factory=lambda: _NONE)
-    labels: Mapping[tuple[int, int], tuple[Label, ...]] = field(default_factory=dict)
 
-    def position(self, event_time: int, tie: int) -> int:
-        """Where a transaction stands, or would be inserted."""
-        begin = int(np.searchsorted(self.event_time, event_time, "left"))
-        end = int(np.searchsorted(self.event_time, event_time, "right"))
-        return begin + int(np.searchsorted(self.tie[begin:end], tie, "left"))
+def record_of(key: KeyLayout, transaction: OnlineTransaction) -> Packed | None:
+    """Return what an entity keeps of a transaction, shape ``(1,)``; None where its kind enters no window."""
+    if transaction.kind not in key.kinds:
+        return None
+    amount = transaction.amount_base_minor
+    columns: list[Any] = []
+    for name, kind in key.columns.items():
+        if name == AMOUNT:
+            columns.append(amount)
+        elif name == STATUS_TIME:
+            columns.append(0)
+        else:
+            columns.append(transaction.number(name) if kind == "<f8" else transaction.text(name))
+    form = key.transactions.format
+    wide = AMOUNT in key.columns and not -(2**31) <= amount < 2**31
+    row = (transaction.event_time_us, transaction.tie, *columns)
+    return np.array([row], form.type_of(is_late=False, is_wide=wide))
 
-    def record(self, event_time: int, tie: int, known_at: int, amount: int) -> EntityHistory:
-        """Return the history with one more transaction."""
-        at = self.position(event_time, tie)
-        return replace(
-            self,
-            event_time=np.insert(self.event_time, at, event_time),
-            tie=np.insert(self.tie, at, tie),
-            known_at=np.insert(self.known_at, at, known_at),
-            amount=np.insert(self.amount, at, amount),
+
+class EntityPast:
+    """What is stored of one entity: its transactions, and the labels of its frauds."""
+
+    def __init__(self, key: KeyLayout, pages: Pages, entity: int) -> None:
+        self.transactions = Past(key.transactions, pages, entity)
+        self.labels = None if key.labels is None else Past(key.labels, pages, entity)
+
+
+class OnlineFeatures:
+    """A feature set made ready for a state's layout."""
+
+    def __init__(self, feature_set: FeatureSet, layout: Layout) -> None:
+        self._feature_set = feature_set
+        declared = [name for declaration in feature_set.declarations for name in declaration.texts]
+        self._texts = tuple(dict.fromkeys(declared))
+        self._windows = [
+            (name, _WindowPlan(window, layout.keys[name]))
+            for name, windows in feature_set.keys.items()
+            for window in windows
+        ]
+
+    def read(self, transaction: OnlineTransaction, pasts: Mapping[str, EntityPast]) -> Floats:
+        """Compute the features of one transaction.
+
+        Args:
+            transaction: The one to score.
+            pasts: By the name of the entity, with the transaction itself recorded; an entity is left out
+                where the transaction has no such id.
+
+        Returns:
+            Shape ``(features,)``, in the order of ``feature_set.names``.
+        """
+        rows = Rows(
+            self._feature_set.time_zone,
+            np.array([transaction.event_time_us]),
+            np.array([transaction.amount_base_minor]),
+            {name: np.array([transaction.number(name)]) for name in self._feature_set.numbers},
+            {name: np.array([transaction.text(name)]) for name in self._texts},
         )
+        for name, window in self._windows:
+            rows.features.update(window.features(transaction, pasts.get(name)))
+        features = row_features(self._feature_set, rows)
+        return np.concatenate([np.empty(0), *features.values()])
 
-    def label(self, event_time: int, tie: int, label: Label) -> EntityHistory:
-        """Return the history with a label of one of its transactions; a repeated one changes nothing."""
-        present = self.labels.get((event_time, tie), ())
-        if label in present:
-            return self
-        return replace(self, labels={**self.labels, (event_time, tie): (*present, label)})
 
-    def since(self, oldest: int) -> EntityHistory:
-        """Return the history without what happened before a time."""
-        keep = int(np.searchsorted(self.event_time, oldest, "left"))
-        return EntityHistory(
-            self.event_time[keep:],
-            self.tie[keep:],
-            self.known_at[keep:],
-            self.amount[keep:],
-            {key: labels for key, labels in self.labels.items() if key[0] >= oldest},
+class _WindowPlan:
+    """One window: what it asks of the state, and what becomes of the answer."""
+
+    def __init__(self, window: Window, key: KeyLayout) -> None:
+        parts = tuple(dict.fromkeys(part for stat in window.stats for part in PARTS[stat]))
+        self._is_of_fraud = window.of == "fraud"
+        self._stats: list[tuple[Stat, tuple[str, ...]]] = [
+            (stat, tuple(window.name(stat, span) for span in window.spans)) for stat in window.stats
+        ]
+        self._names = window.names
+        self._text = window.of_text
+        self._scale = _UNIT if window.of_number else 1.0
+        self._empty = np.nan if window.empty is None else window.empty
+        self._ask = Ask(
+            key.transactions,
+            key.reading(window),
+            _of_transactions(parts) if self._is_of_fraud else parts,
+            window.delay,
+            np.array(window.spans, np.int64),
+            itself=window.includes_self("count"),
+            number=number_of(window),
+            text=window.of_text,
         )
+        self._zero = np.zeros_like(self._ask.spans)
+        self._ask_frauds = None
+        if self._is_of_fraud and key.labels is not None:
+            self._ask_frauds = Ask(key.labels, 0, _of_frauds(parts), window.delay, self._ask.spans)
+
+    def features(self, transaction: OnlineTransaction, past: EntityPast | None) -> dict[str, Floats]:
+        """Each of shape ``(1,)``; missing where the transaction has no such entity."""
+        if past is None:
+            return {name: np.array([np.nan]) for name in self._names}
+        parts = self._parts(transaction, past)
+        event_time = self._zero + transaction.event_time_us
+        found = {}
+        for stat, names in self._stats:
+            values = read(stat, parts, event_time, scale=self._scale, empty=self._empty)
+            found.update({name: values[place : place + 1] for place, name in enumerate(names)})
+        return found
+
+    def _parts(self, transaction: OnlineTransaction, past: EntityPast) -> dict[Part, Column]:
+        own = NO_TEXT if self._text is None else transaction.text(self._text)
+        asker = Asker(transaction.event_time_us, transaction.tie, own)
+        parts = read_parts(past.transactions, self._ask, asker) if self._ask.parts else {}
+        if self._ask_frauds is None or past.labels is None:
+            return parts
+        if "count" in parts:
+            parts["present"] = parts["count"]
+        for part, column in read_parts(past.labels, self._ask_frauds, asker).items():
+            parts["total" if part == "count" else part] = column
+        return parts
 
 
-def online_features(
-    feature_set: FeatureSet, transaction: OnlineTransaction, histories: Mapping[str, EntityHistory]
-) -> NDArray[np.float64]:
-    """Compute the features of one transaction that is not yet in its entities' histories.
-
-    Args:
-        feature_set: What to compute.
-        transaction: The one to score.
-        histories: Per entity column its history; a column is left out where the transaction has no such id.
-
-    Returns:
-        Shape ``(features,)``, in the order of ``feature_set.names``.
-    """
-    values = {name: float(column[0]) for name, column in _row(feature_set, transaction).items()}
-    for window in feature_set.windows:
-        values.update(_window(window, transaction, histories.get(window.window)))
-    return np.array([values[name] for name in feature_set.names], np.float64)
+def _of_transactions(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return ("count",) if {"count", "present"} & set(parts) else ()
 
 
-def _row(feature_set: FeatureSet, transaction: OnlineTransaction) -> dict[str, NDArray[np.float64]]:
-    attributes = transaction.attributes
-    return row_features(
-        feature_set,
-        np.array([transaction.event_time_us], np.int64),
-        np.array([transaction.amount_base_minor], np.int64),
-        {name: np.array([_number(attributes.get(name))], np.float64) for name in feature_set.numbers},
-        {name: [_text(attributes.get(name))] for name in feature_set.categories},
-    )
-
-
-def _number(value: Any) -> float:
-    return np.nan if value is None else float(value)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _window(
-    window: Window, transaction: OnlineTransaction, history: EntityHistory | None
-) -> dict[str, float]:
-    if history is None:
-        return dict.fromkeys(window.names, np.nan)
-    values: dict[str, float] = {}
-    for span in window.spans:
-        count, amount = _seen(window, transaction, history, span)
-        for stat in window.stats:
-            if stat == "count":
-                values[window.name(stat, span)] = float(count)
-                continue
-            total = amount if window.of == "amount" else _frauds(window, transaction, history, span)
-            values[window.name(stat, span)] = _read(window, stat, count, total)
-    return values
-
-
-def _read(window: Window, stat: str, count: int, total: int) -> float:
-    if count == 0:
-        return np.nan if window.empty is None else window.empty
-    return float(total) if stat == "sum" else float(total) / float(count)
-
-
-def _seen(
-    window: Window, transaction: OnlineTransaction, history: EntityHistory, span: int
-) -> tuple[int, int]:
-    """How many transactions a window holds, and their total amount."""
-    now = transaction.event_time_us
-    begin = int(np.searchsorted(history.event_time, now - window.delay - span, "right"))
-    if window.delay:
-        end = int(np.searchsorted(history.event_time, now - window.delay, "right"))
-    else:
-        end = history.position(now, transaction.tie)
-    known = history.known_at[begin:end] <= now
-    count, total = int(np.count_nonzero(known)), int(history.amount[begin:end][known].sum())
-    if window.include_self and not window.delay:
-        return count + 1, total + transaction.amount_base_minor
-    return count, total
-
-
-def _frauds(window: Window, transaction: OnlineTransaction, history: EntityHistory, span: int) -> int:
-    """How many transactions of a window were known as fraud at the time of the transaction."""
-    now = transaction.event_time_us
-    return sum(
-        any(known <= now < withdrawn for known, withdrawn in fraud_spans(labels))
-        for (event_time, _), labels in history.labels.items()
-        if now - window.delay - span < event_time <= now - window.delay
-    )
+def _of_frauds(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """A total of frauds is a count of labels by which a transaction counts as one."""
+    named: dict[Part, Part] = {"total": "count", "last": "last"}
+    return tuple(named[part] for part in parts if part in named)

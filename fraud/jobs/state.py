@@ -1,150 +1,133 @@
-"""Build the online state from the lake, as of a time."""
+"""Build the online state from the lake, as of a time: in threads, in bounded memory, without Ray.
+
+Files are read and cut by range of entities into temporary files; range by range they are sorted and written
+to the store in the order of its keys, which fills its pages.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from fraud import schema
-from fraud.errors import TableNotFoundError
-from fraud.features.online import EntityHistory, Label
+from fraud.features.layout import Layout
+from fraud.features.packed import Packed
+from fraud.features.past import MemoryPages, Past, entity_key, head_value
 from fraud.features.spec import FeatureSet
-from fraud.jobs.exchange import scored_rows
+from fraud.features.statistics import NOTHING
+from fraud.features.track import Track
+from fraud.jobs.state_rows import ENTITY, scope_of
+from fraud.jobs.state_spill import Spilled, spill
 from fraud.storage.lake import Lake
-from fraud.storage.state import Remembered, create
+from fraud.storage.state import LATE_US, create
+from fraud.storage.state_keys import FORMAT_VERSION, IDS
+from fraud.storage.state_store import Item
 
 
 def build(
-    lake: Lake, feature_set: FeatureSet, path: Path, *, as_of: datetime | None = None
+    lake: Lake, feature_sets: Sequence[FeatureSet], path: Path, *, as_of: datetime | None = None
 ) -> dict[str, Any]:
-    """Write a new online state with the facts known before a time, replacing the one at ``path``.
+    """Write a new online state with the facts of before a time, replacing the one at ``path``.
 
     Args:
         lake: Holds ``transactions`` and ``labels``.
-        feature_set: What the state will serve.
+        feature_sets: What the state will serve.
         path: The state's folder; the old one serves until the new one is complete.
         as_of: Transactions before it and labels before it are in the state; None takes everything.
 
     Returns:
-        ``as_of``, ``transactions``, ``labels``, ``entities``, ``path`` and ``seconds``.
+        ``as_of``, ``transactions``, ``labels``, ``entities``, ``features_versions``, ``path``, ``seconds``.
 
     Raises:
         TableNotFoundError: There are no transactions.
+        SchemaError: The lake lacks a column that a window reads.
     """
     started = time.monotonic()
-    if not lake.exists(schema.TRANSACTIONS):
-        raise TableNotFoundError(schema.TRANSACTIONS, lake.uri, "run `fraud ingest` first")
-    until = as_of or _after_everything(lake)
-    transactions = _transactions(lake, feature_set, until)
-    labels = _labels(lake, feature_set, transactions, until)
-    histories = {entity: dict(_histories(transactions, labels, entity)) for entity in feature_set.entities}
+    layout = Layout.of(feature_sets)
+    scope = scope_of(lake, layout, late_us=LATE_US, as_of=as_of, version=FORMAT_VERSION)
     building = path.with_name(path.name + ".building")
     shutil.rmtree(building, ignore_errors=True)
-    create(
-        building,
-        feature_set,
-        until,
-        ((entity, value, history) for entity, kept in histories.items() for value, history in kept.items()),
-        _remembered(transactions, feature_set.entities),
-    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="state-", dir=path.parent) as folder:
+        spilled = spill(scope, Path(folder), os.cpu_count() or 1)
+        entities = dict.fromkeys(layout.keys, 0)
+        create(building, scope.about, items=_items(spilled, entities), sources=scope.sources)
     shutil.rmtree(path, ignore_errors=True)
     building.rename(path)
     return {
-        "as_of": until.isoformat(),
-        "transactions": transactions.num_rows,
-        "labels": sum(len(said) for said in labels.values()),
-        "entities": {entity: len(kept) for entity, kept in histories.items()},
+        "as_of": time_text(scope.about.as_of_us),
+        "transactions": spilled.transactions,
+        "labels": spilled.labels,
+        "entities": entities,
+        "features_versions": [features.version for features in feature_sets],
         "path": str(path),
         "seconds": round(time.monotonic() - started, 3),
     }
 
 
-def _after_everything(lake: Lake) -> datetime:
-    newest = max(part.event_date or date.min for part in lake.parts(schema.TRANSACTIONS))
-    return datetime(newest.year, newest.month, newest.day, tzinfo=UTC) + timedelta(days=1)
+def time_text(time_us: int) -> str:
+    """Return a time in microseconds as text."""
+    return str(np.datetime64(time_us, "us").astype("datetime64[s]")) + "+00:00"
 
 
-def _transactions(lake: Lake, feature_set: FeatureSet, until: datetime) -> pa.Table:
-    """The scored transactions before a time that a window of a later transaction can reach, in time order."""
-    columns = [
-        "transaction_id",
-        "kind",
-        "event_time",
-        "tie",
-        "known_at",
-        "amount_base_minor",
-        *feature_set.entities,
-    ]
-    oldest = until - feature_set.history
-    days = (oldest.date(), until.date() + timedelta(days=1))
-    table = scored_rows(lake.read(schema.TRANSACTIONS, columns=columns, days=days))
-    at = table.column("event_time")
-    reachable = pc.and_(
-        pc.less(at, pa.scalar(until, schema.TIME)), pc.greater(at, pa.scalar(oldest, schema.TIME))
-    )
-    return table.filter(reachable).sort_by([("event_time", "ascending"), ("tie", "ascending")])
+def _items(spilled: Spilled, entities: dict[str, int]) -> Iterator[Item]:
+    """All items of the state in the order of their keys; counts the entities."""
+    for name, key in spilled.scope.about.layout.keys.items():
+        for track in key.tracks:
+            for rows in spilled.track(track):
+                if track is key.transactions:
+                    entities[name] += len(np.unique(rows[ENTITY]))
+                yield from _pasts(track, rows)
+    for ids in spilled.ids():
+        yield from _ids(ids)
 
 
-def _labels(
-    lake: Lake, feature_set: FeatureSet, transactions: pa.Table, until: datetime
-) -> dict[str, list[Label]]:
-    if not feature_set.fraud_entities or not lake.exists(schema.LABELS):
-        return {}
-    table = lake.read(schema.LABELS, columns=["transaction_id", "label_time", "source", "is_fraud"])
-    known = pc.and_(
-        pc.less(table.column("label_time"), pa.scalar(until, schema.TIME)),
-        pc.is_in(
-            table.column("transaction_id"), value_set=transactions.column("transaction_id").combine_chunks()
-        ),
-    )
-    labels: dict[str, list[Label]] = {}
-    kept = table.filter(known)
-    for transaction_id, at, source, is_fraud in zip(
-        kept.column("transaction_id").to_pylist(),
-        kept.column("label_time").cast(pa.int64()).to_pylist(),
-        kept.column("source").to_pylist(),
-        kept.column("is_fraud").to_pylist(),
-        strict=True,
-    ):
-        labels.setdefault(transaction_id, []).append((at, source, is_fraud))
-    return labels
+def _pasts(track: Track, rows: Packed) -> Iterator[Item]:
+    """The items of whole entities from their ordered records."""
+    if len(rows) == 0:
+        return
+    form, entity = track.format, np.ascontiguousarray(rows[ENTITY])
+    begin = np.flatnonzero(np.append(True, entity[1:] != entity[:-1]))
+    end = np.append(begin[1:], len(rows))
+    late, wide = form.needs(rows)
+    plain = form.cast(rows, 0)
+    apart = np.logical_or.reduceat(late | wide, begin) | (end - begin >= 2 * track.chunk_rows(plain))
+    header, stored, size = head_value(track, plain[:0]), plain.tobytes(), plain.dtype.itemsize
+    runs = (entity[begin].tolist(), begin.tolist(), end.tolist(), apart.tolist())
+    for number, first, last, is_apart in zip(*runs, strict=True):
+        if is_apart:
+            yield from _past(track, number, form.narrow(rows[first:last]))
+        else:
+            yield entity_key(track.number, number), header + stored[first * size : last * size]
 
 
-def _histories(
-    transactions: pa.Table, labels: dict[str, list[Label]], entity: str
-) -> Iterator[tuple[str, EntityHistory]]:
-    rows = transactions.filter(pc.is_valid(transactions.column(entity)))
-    encoded = rows.column(entity).combine_chunks().dictionary_encode()
-    codes = np.asarray(encoded.indices)
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
-    columns = [
-        np.asarray(rows.column(name).cast(pa.int64()).to_numpy(), np.int64)[order]
-        for name in ("event_time", "tie", "known_at", "amount_base_minor")
-    ]
-    ids = np.asarray(rows.column("transaction_id").to_pylist(), dtype=object)[order]
-    for value, begin, end in zip(encoded.dictionary.to_pylist(), bounds, bounds[1:], strict=False):
-        event_time, tie, known_at, amount = (column[begin:end] for column in columns)
-        said = {
-            (int(event_time[position]), int(tie[position])): tuple(labels[transaction_id])
-            for position, transaction_id in enumerate(ids[begin:end])
-            if transaction_id in labels
-        }
-        yield value, EntityHistory(event_time, tie, known_at, amount, said)
+def _past(track: Track, entity: int, rows: Packed) -> list[Item]:
+    """The items of one entity, whose records are many or late or large."""
+    pages = MemoryPages()
+    past = Past(track, pages, entity)
+    past.insert(rows, oldest=NOTHING)
+    past.save()
+    return sorted(pages.values.items())
 
 
-def _remembered(transactions: pa.Table, entities: tuple[str, ...]) -> Iterator[tuple[str, Remembered]]:
-    columns = [transactions.column("transaction_id").to_pylist()]
-    columns += [transactions.column(name).cast(pa.int64()).to_pylist() for name in ("event_time", "tie")]
-    columns += [transactions.column(entity).to_pylist() for entity in entities]
-    for transaction_id, at, tie, *values in zip(*columns, strict=True):
-        present = {entity: value for entity, value in zip(entities, values, strict=True) if value is not None}
-        yield transaction_id, Remembered(at, tie, present)
+def _ids(ids: Packed) -> Iterator[Item]:
+    """The items of ordered ids."""
+    keys = np.empty(len(ids), np.dtype([("space", "S1"), ("tie", ">i8")]))
+    keys["space"], keys["tie"] = IDS, ids["tie"]
+    names = [name for name in ids.dtype.names or () if name != "tie"]
+    values = np.empty(len(ids), np.dtype([(name, "<i8") for name in names]))
+    for name in names:
+        values[name] = ids[name]
+    return zip(_each(keys), _each(values), strict=True)
+
+
+def _each(rows: Packed) -> Iterator[bytes]:
+    stored, size = rows.tobytes(), rows.dtype.itemsize
+    return (stored[begin : begin + size] for begin in range(0, len(stored), size))

@@ -1,9 +1,8 @@
-"""The online state: what a scoring replica must remember, in one LMDB file shared by the replicas of a node.
+"""The online state: what a scoring replica must remember of every entity, and what it answered.
 
-Three maps: the history of every entity, every transaction by its id (to find it when its label comes, and to
-give the same answer twice), and what the state is. A transaction is queried, answered and recorded in one
-write transaction, so replicas never interleave. The file is not synced: after a power loss it is built
-again from the lake and the journals, which are.
+A transaction is queried and recorded in one transaction of the store, so replicas never interleave; it is
+decided upon outside of it, and the first decision stored is the answer. A state holds what its layout says
+and serves every feature set that the layout covers.
 """
 
 from __future__ import annotations
@@ -12,43 +11,39 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import lmdb
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from fraud.errors import ConfigError, ConflictError, FormatVersionError
-from fraud.features.online import EntityHistory, OnlineTransaction, online_features
+from fraud.errors import ConfigError, ConflictError
+from fraud.features.facts import NO_TEXT, Floats, Ints
+from fraud.features.layout import KeyLayout, Layout
+from fraud.features.online import EntityPast, OnlineFeatures, OnlineTransaction, record_of
+from fraud.features.packed import Packed
+from fraud.features.past import Pages, Past
 from fraud.features.spec import FeatureSet
+from fraud.features.track import LABELS, Track
+from fraud.schema import tie as tie_of
+from fraud.storage.state_keys import (
+    FORMAT_VERSION,
+    MARK_BYTES,
+    About,
+    Known,
+    Sources,
+    answer_key,
+    answer_of,
+    answer_value,
+    id_key,
+    known_value,
+    newest_item,
+    read_about,
+    read_known,
+    read_newest,
+)
+from fraud.storage.state_store import Item, LmdbStore, Store
 
-FORMAT_VERSION: Final = 1
-_MAP_SIZE: Final = 64 << 30
-"""Address space, not disk: the file grows as it is written."""
-_ARRAYS: Final = ("event_time", "tie", "known_at", "amount")
-
-
-class Remembered(msgspec.Struct, array_like=True, frozen=True):
-    """A transaction by its id: enough to label it, and its answer where this node gave one."""
-
-    event_time: int
-    tie: int
-    entities: dict[str, str]
-    digest: bytes = b""
-    answer: bytes = b""
-
-
-class _About(msgspec.Struct, frozen=True):
-    format_version: int
-    entities: list[str]
-    history_us: int
-    as_of_us: int
-
-
-class _History(msgspec.Struct, array_like=True, frozen=True):
-    arrays: bytes
-    labels: list[tuple[int, int, list[tuple[int, str, bool]]]]
+LATE_US: Final = 86_400_000_000
+"""How much older than the newest facts a transaction may be and still see its whole windows: a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,181 +54,201 @@ class Answer:
     fresh: bool
 
 
-class _Store:
-    """The LMDB file: typed gets and puts inside a caller's transaction."""
-
-    def __init__(self, path: Path) -> None:
-        self.env = lmdb.open(
-            str(path), map_size=_MAP_SIZE, max_dbs=3, sync=False, metasync=False, max_readers=512
-        )
-        self._entities = self.env.open_db(b"entities")
-        self._transactions = self.env.open_db(b"transactions")
-        self._meta = self.env.open_db(b"about")
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode_history = msgspec.msgpack.Decoder(_History).decode
-        self._decode_remembered = msgspec.msgpack.Decoder(Remembered).decode
-
-    def about(self, path: Path) -> _About:
-        with self.env.begin(db=self._meta) as txn:
-            found = msgspec.json.decode(txn.get(b"about") or b"{}")
-        if found.get("format_version") != FORMAT_VERSION:
-            raise FormatVersionError(f"online state {path}", found.get("format_version"), FORMAT_VERSION)
-        return msgspec.convert(found, _About)
-
-    def put_about(self, txn: Any, about: _About) -> None:
-        txn.put(b"about", msgspec.json.encode(about), db=self._meta)
-
-    def remembered(self, txn: Any, transaction_id: str) -> Remembered | None:
-        raw = txn.get(transaction_id.encode(), db=self._transactions)
-        return None if raw is None else self._decode_remembered(raw)
-
-    def put_remembered(self, txn: Any, transaction_id: str, remembered: Remembered) -> None:
-        txn.put(transaction_id.encode(), self._encode(remembered), db=self._transactions)
-
-    def history(self, txn: Any, entity: str, value: str) -> EntityHistory:
-        raw = txn.get(_key(entity, value), db=self._entities)
-        if raw is None:
-            return EntityHistory()
-        packed = self._decode_history(raw)
-        event_time, tie, known_at, amount = np.frombuffer(packed.arrays, np.int64).reshape(len(_ARRAYS), -1)
-        labels = {(at, tie): tuple(said) for at, tie, said in packed.labels}
-        return EntityHistory(event_time, tie, known_at, amount, labels)
-
-    def put_history(self, txn: Any, entity: str, value: str, history: EntityHistory) -> None:
-        arrays = np.stack([getattr(history, name) for name in _ARRAYS]).tobytes()
-        labels = [(at, tie, list(said)) for (at, tie), said in history.labels.items()]
-        txn.put(_key(entity, value), self._encode(_History(arrays, labels)), db=self._entities)
-
-
-def create(
-    path: Path,
-    feature_set: FeatureSet,
-    as_of: datetime,
-    histories: Iterable[tuple[str, str, EntityHistory]],
-    transactions: Iterable[tuple[str, Remembered]],
-) -> None:
+def create(path: Path, about: About, *, items: Iterable[Item] = (), sources: Sources | None = None) -> None:
     """Write a new state into a folder that holds none.
 
     Args:
         path: Where.
-        feature_set: What it will serve.
-        as_of: Facts before this time are in it.
-        histories: (entity column, id, history).
-        transactions: (transaction id, what is remembered of it).
+        about: What it is.
+        items: Its pasts and ids, in the order of their keys.
+        sources: Of the labels among them.
     """
     path.mkdir(parents=True)
-    store = _Store(path)
-    with store.env.begin(write=True) as txn:
-        for entity, value, history in histories:
-            store.put_history(txn, entity, value, history)
-        for transaction_id, remembered in transactions:
-            store.put_remembered(txn, transaction_id, remembered)
-        store.put_about(
-            txn, _About(FORMAT_VERSION, list(feature_set.entities), _micros(feature_set), _since_epoch(as_of))
-        )
-    store.env.sync(True)
-    store.env.close()
+    store = LmdbStore(path, create=True)
+    store.load(items)
+    last = [(b"\xf2about", about.to_bytes()), newest_item(about.as_of_us), (sources or Sources(())).to_item()]
+    store.load(last)
+    store.sync()
+    store.close()
+
+
+def empty(layout: Layout, as_of: datetime) -> About:
+    """Return what a state without facts is."""
+    at = round(as_of.timestamp() * 1_000_000)
+    return About(FORMAT_VERSION, layout.to_json(), LATE_US, at, at, None, None)
 
 
 class OnlineState:
-    """An open state that serves one feature set."""
+    """An open state."""
 
-    def __init__(self, path: Path, feature_set: FeatureSet) -> None:
-        """Open an existing state for reading and writing.
-
-        Args:
-            path: The folder that ``create`` made.
-            feature_set: What to compute; the state must keep its entities and its history.
+    def __init__(self, store: Store) -> None:
+        """Use a state in a store.
 
         Raises:
-            ConfigError: There is no state, or it keeps less than the feature set needs.
             FormatVersionError: It was written in another format.
         """
-        if not (path / "data.mdb").is_file():
-            raise ConfigError(str(path), "there is no online state here: run `fraud state build`")
-        self._feature_set = feature_set
-        self._store = _Store(path)
-        self._about = self._store.about(path)
-        if set(feature_set.entities) - set(self._about.entities) or self._about.history_us < _micros(
-            feature_set
-        ):
-            raise ConfigError(
-                str(path),
-                "the online state keeps less than the model's features need: run `fraud state build`",
-            )
+        self._store = store
+        self.about = store.read(read_about)
+        self.layout = self.about.layout
+        self._ready: dict[str, OnlineFeatures] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> OnlineState:
+        """Open the state in a folder, for the processes of this node.
+
+        Raises:
+            ConfigError: There is none.
+            FormatVersionError: It was written in another format.
+        """
+        return cls(LmdbStore(path))
 
     def close(self) -> None:
-        """Release the file."""
-        self._store.env.close()
+        """Release the store."""
+        self._store.close()
 
     def known_as_of(self) -> datetime:
         """Up to when the lake's facts were brought in."""
-        return datetime.fromtimestamp(self._about.as_of_us / 1e6, UTC)
+        return datetime.fromtimestamp(self._store.read(read_about).as_of_us / 1e6, UTC)
+
+    def check(self, feature_set: FeatureSet) -> None:
+        """Check that the state answers a feature set.
+
+        Raises:
+            ConfigError: It keeps less than the windows need.
+        """
+        if not self.layout.covers(feature_set):
+            raise ConfigError(
+                "online state",
+                f"it keeps less than the features {feature_set.name} ({feature_set.version}) need: "
+                "run `fraud state build` with all feature sets it is to serve",
+            )
 
     def score(
         self,
+        feature_set: FeatureSet,
         transaction: OnlineTransaction,
         digest: bytes,
-        decide: Callable[[NDArray[np.float64]], bytes],
+        decide: Callable[[Floats], bytes],
     ) -> Answer:
-        """Answer a transaction and record it, once.
+        """Record a transaction once, and answer it.
 
         Args:
+            feature_set: What to compute.
             transaction: The one to score.
             digest: Of its canonical request; the same id must come with the same digest.
-            decide: From its features, shape ``(features,)``, to the bytes of the answer.
+            decide: From its features, shape ``(features,)``, to the bytes of the answer. Where it raises, the
+                transaction stays recorded, and is decided upon when it is sent again.
 
         Raises:
-            ConflictError: The id was answered for another request, or came from the lake.
+            ConfigError: The state keeps less than the feature set needs.
+            ConflictError: The id came before with another request, or from the lake with other content.
         """
-        store, transaction_id = self._store, transaction.transaction_id
-        with store.env.begin(write=True) as txn:
-            known = store.remembered(txn, transaction_id)
-            if known is not None:
-                if known.digest != digest:
-                    raise ConflictError(transaction_id)
-                return Answer(known.answer, fresh=False)
-            present = _present(transaction.entities, self._about.entities)
-            histories = {entity: store.history(txn, entity, value) for entity, value in present.items()}
-            body = decide(online_features(self._feature_set, transaction, histories))
-            for entity, value in present.items():
-                store.put_history(txn, entity, value, self._recorded(histories[entity], transaction))
-            remembered = Remembered(transaction.event_time_us, transaction.tie, present, digest, body)
-            store.put_remembered(txn, transaction_id, remembered)
-            return Answer(body, fresh=True)
+        ready = self._features(feature_set)
+        found = self._store.transact(
+            lambda pages: self._query(pages, ready, transaction, digest[:MARK_BYTES])
+        )
+        if isinstance(found, bytes):
+            return Answer(found, fresh=False)
+        body = decide(found)
+        kept = self._store.transact(lambda pages: _answered(pages, transaction, body))
+        return Answer(kept, fresh=kept is body)
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
         """Add a label; return False where the transaction is not known here."""
-        store = self._store
-        with store.env.begin(write=True) as txn:
-            known = store.remembered(txn, transaction_id)
-            if known is None:
-                return False
-            said = (label_time_us, source, is_fraud)
-            for entity, value in known.entities.items():
-                history = store.history(txn, entity, value)
-                store.put_history(txn, entity, value, history.label(known.event_time, known.tie, said))
-            return True
+        tie = tie_of(transaction_id)
+        return self._store.transact(lambda pages: self._label(pages, tie, label_time_us, source, is_fraud))
 
-    def _recorded(self, history: EntityHistory, transaction: OnlineTransaction) -> EntityHistory:
-        at = transaction.event_time_us
-        longer = history.record(at, transaction.tie, at, transaction.amount_base_minor)
-        # What no window of the newest transaction can reach, no window of a later one will.
-        return longer.since(int(longer.event_time[-1]) - self._about.history_us)
+    def insert(self, track: Track, rows: Mapping[int, Packed]) -> None:
+        """Bring records of the lake in, in one transaction; those that are there already are replaced.
+
+        Args:
+            track: Of these records.
+            rows: By entity, each in order and with no more flags than they need.
+        """
+
+        def work(pages: Pages) -> None:
+            rank = Sources.read(pages).rank()
+            for entity, new in rows.items():
+                past = Past(track, pages, entity)
+                past.insert(new, oldest=self._oldest(pages, track), rank=rank)
+                past.save()
+
+        self._store.transact(work)
+
+    def _features(self, feature_set: FeatureSet) -> OnlineFeatures:
+        if feature_set.version not in self._ready:
+            self.check(feature_set)
+            self._ready[feature_set.version] = OnlineFeatures(feature_set, self.layout)
+        return self._ready[feature_set.version]
+
+    def _query(
+        self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, mark: bytes
+    ) -> bytes | Floats:
+        """Return the stored answer, or the features of a transaction that is recorded now or was before."""
+        known = read_known(pages, transaction.tie, len(self.layout.labelled))
+        mine = self._known(transaction, mark)
+        if known is not None:
+            if known not in (mine, Known(mine.event_time, mine.entities)):
+                raise ConflictError(transaction.transaction_id)
+            answer = pages.get(answer_key(transaction.tie))
+            if answer is not None:
+                return answer_of(answer)[1]
+        pasts = self._recorded(pages, transaction)
+        if known is None:
+            for past in pasts.values():
+                past.transactions.save()
+        if known != mine:
+            pages.put(id_key(transaction.tie), known_value(mine))
+        return ready.read(transaction, pasts)
+
+    def _known(self, transaction: OnlineTransaction, mark: bytes) -> Known:
+        entities = (transaction.entity(key.entity) for key in self.layout.labelled)
+        numbers = tuple(NO_TEXT if entity is None else entity for entity in entities)
+        return Known(transaction.event_time_us, numbers, mark)
+
+    def _recorded(self, pages: Pages, transaction: OnlineTransaction) -> dict[str, EntityPast]:
+        """The pasts of the transaction's entities with the transaction in them, not yet saved."""
+        pasts = {}
+        for name, key in self.layout.keys.items():
+            entity = transaction.entity(key.entity)
+            if entity is None:
+                continue
+            pasts[name] = EntityPast(key, pages, entity)
+            row = record_of(key, transaction)
+            if row is not None:
+                pasts[name].transactions.insert(row, oldest=self._oldest(pages, key.transactions))
+        return pasts
+
+    def _oldest(self, pages: Pages, track: Track) -> int:
+        """The oldest event time that a window of a transaction to come can reach."""
+        return read_newest(pages) - self.about.late_us - track.history_us
+
+    def _label(self, pages: Pages, tie: int, label_time: int, source: str, is_fraud: bool) -> bool:
+        known = read_known(pages, tie, len(self.layout.labelled))
+        if known is None:
+            return False
+        sources = Sources.read(pages)
+        if source not in sources.names:
+            sources = sources.with_names({source})
+            pages.put(*sources.to_item())
+        row = (known.event_time, tie, label_time, sources.names.index(source), is_fraud)
+        for key, entity in zip(self.layout.labelled, known.entities, strict=True):
+            if entity != NO_TEXT:
+                self._insert_label(pages, key, entity, np.array([row], LABELS.types[0]), sources.rank())
+        return True
+
+    def _insert_label(self, pages: Pages, key: KeyLayout, entity: int, row: Packed, rank: Ints) -> None:
+        past = EntityPast(key, pages, entity).labels
+        if past is not None:
+            past.insert(row, oldest=self._oldest(pages, past.track), rank=rank)
+            past.save()
 
 
-def _key(entity: str, value: str) -> bytes:
-    """LMDB keys hold 511 bytes at most; ids are at most 128 characters."""
-    return f"{entity}\0{value}".encode()
-
-
-def _present(entities: Mapping[str, str | None], kept: Iterable[str]) -> dict[str, str]:
-    return {name: value for name in kept if (value := entities.get(name)) is not None}
-
-
-def _micros(feature_set: FeatureSet) -> int:
-    return int(feature_set.history.total_seconds() * 1_000_000)
-
-
-def _since_epoch(at: datetime) -> int:
-    return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+def _answered(pages: Pages, transaction: OnlineTransaction, body: bytes) -> bytes:
+    """Store an answer where there is none, and return the one that is stored."""
+    key = answer_key(transaction.tie)
+    present = pages.get(key)
+    if present is not None:
+        return answer_of(present)[1]
+    pages.put(key, answer_value(transaction.event_time_us, body))
+    return body

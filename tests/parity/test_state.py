@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from executors import differences
 from factories import label_table, micros, random_history, transaction_table
-from naive import Event, naive_window
+from naive import Event, naive_features
 
-from fraud.errors import ConfigError, ConflictError, TableNotFoundError
+from fraud.errors import ConfigError, ConflictError, FormatVersionError, SchemaError, TableNotFoundError
 from fraud.features.online import OnlineTransaction
-from fraud.features.spec import load, load_text
+from fraud.features.spec import FeatureSet, load, load_text
 from fraud.jobs.state import build
 from fraud.storage.lake import Lake
 from fraud.storage.state import OnlineState
+from fraud.storage.state_keys import ABOUT
+from fraud.storage.state_store import LmdbStore
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 HANDBOOK = load("handbook", Path(__file__).parents[2] / "configs" / "features")
+OTHER = load_text(
+    """
+format_version: 1
+name: other
+time_zone: UTC
+features:
+  - {window: card_id, of: amount, stats: [min, max, std], spans: [3d, 12d]}
+  - {window: card_id, of: terminal_id, stats: [distinct, first_time], spans: [10d]}
+  - {window: terminal_id, stats: [count, seconds_since_last], spans: [2d], where: {status: [declined]}}
+  - {window: [card_id, terminal_id], of: fraud, stats: [count, sum], spans: [20d], delay: 2d}
+  - {zscore: amount, window: card_id, spans: [9d]}
+""",
+    "other",
+)
 
 
 def online(row: dict) -> OnlineTransaction:
@@ -36,66 +55,108 @@ def online(row: dict) -> OnlineTransaction:
     )
 
 
-def scored(state: OnlineState, row: dict) -> dict[str, float]:
+def scored(state: OnlineState, features: FeatureSet, row: dict) -> dict[str, float]:
     seen: list[np.ndarray] = []
 
-    def decide(features: np.ndarray) -> bytes:
-        seen.append(features)
+    def decide(found: np.ndarray) -> bytes:
+        seen.append(found)
         return b"answer"
 
-    state.score(online(row), row["transaction_id"].encode(), decide)
-    return dict(zip(HANDBOOK.names, seen[0], strict=True))
+    state.score(features, online(row), row["transaction_id"].encode(), decide)
+    return dict(zip(features.names, seen[0].tolist(), strict=True))
 
 
-def oracle(transactions: pa.Table, labels: pa.Table, row: dict) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for window in HANDBOOK.windows:
-        events = [
-            Event(
-                other["transaction_id"],
-                other[window.window],
-                micros(other["event_time"]),
-                other["tie"],
-                micros(other["known_at"]),
-                other["amount_base_minor"],
-                tuple(
-                    (micros(label["label_time"]), label["source"], label["is_fraud"])
-                    for label in labels.to_pylist()
-                    if label["transaction_id"] == other["transaction_id"]
-                ),
-            )
-            for other in transactions.to_pylist()
-            if other[window.window] == row[window.window]
-        ]
-        (x,) = [event for event in events if event.id == row["transaction_id"]]
-        values |= naive_window(window, events, x)
-    return values
+def events(transactions: pa.Table, labels: pa.Table) -> dict[str, Event]:
+    said: dict[str, list[tuple[int, str, bool]]] = {}
+    for label in labels.to_pylist():
+        found = (micros(label["label_time"]), label["source"], label["is_fraud"])
+        said.setdefault(label["transaction_id"], []).append(found)
+    return {
+        row["transaction_id"]: Event(
+            row["transaction_id"],
+            None,
+            micros(row["event_time"]),
+            row["tie"],
+            micros(row["known_at"]),
+            row["amount_base_minor"],
+            tuple(said.get(row["transaction_id"], ())),
+            row["kind"],
+            row["status"],
+            micros(row["status_time"]) if row["status_time"] else 0,
+            {name: row[name] for name in ("card_id", "terminal_id")},
+        )
+        for row in transactions.to_pylist()
+    }
+
+
+def fill(lake: Lake, n: int = 300, seed: int = 9) -> tuple[pa.Table, pa.Table]:
+    transactions, labels = random_history(n, days=60, seed=seed, start=START)
+    lake.append("transactions", transactions)
+    lake.append("labels", labels)
+    return transactions, labels
+
+
+def feed(
+    state: OnlineState, sets: Sequence[FeatureSet], known: dict[str, Event], rows: Sequence[dict]
+) -> None:
+    """Score rows in the order of their events, turn by turn for each set, and compare with the oracle."""
+    for number, row in enumerate(rows):
+        features = sets[number % len(sets)]
+        expected = naive_features(features, list(known.values()), known[row["transaction_id"]])
+        assert differences(scored(state, features, row), expected) == {}, row["transaction_id"]
 
 
 def test_state_fed_with_transactions_and_labels_equals_the_oracle(lake: Lake, tmp_path: Path):
-    transactions, labels = random_history(400, days=60, seed=9, start=START)
-    lake.append("transactions", transactions)
-    lake.append("labels", labels)
+    transactions, labels = fill(lake)
     split = START + timedelta(days=45)
-    report = build(lake, HANDBOOK, tmp_path / "state", as_of=split)
-    assert 0 < report["transactions"] < 400
-    state = OnlineState(tmp_path / "state", HANDBOOK)
+    report = build(lake, [HANDBOOK], tmp_path / "state", as_of=split)
+    assert 0 < report["transactions"] < 300
+    state, known = OnlineState.open(tmp_path / "state"), events(transactions, labels)
     assert state.known_as_of() == split
     due = sorted(
         (row for row in labels.to_pylist() if row["label_time"] >= split), key=lambda row: row["label_time"]
     )
     later = [row for row in transactions.to_pylist() if row["event_time"] >= split]
+    assert len(later) > 50
     for row in sorted(later, key=lambda row: (row["event_time"], row["tie"])):
         while due and due[0]["label_time"] <= row["event_time"]:
             label = due.pop(0)
             state.label(
                 label["transaction_id"], micros(label["label_time"]), label["source"], label["is_fraud"]
             )
-        values = scored(state, row)
-        for name, value in oracle(transactions, labels, row).items():
-            np.testing.assert_equal(values[name], value, err_msg=f"{row['transaction_id']} {name}")
-    assert len(later) > 80
+        feed(state, [HANDBOOK], known, [row])
     state.close()
+
+
+def after(transactions: pa.Table, at: datetime) -> list[dict]:
+    rows = [row for row in transactions.to_pylist() if row["event_time"] >= at]
+    return sorted(rows, key=lambda row: (row["event_time"], row["tie"]))
+
+
+def test_one_state_serves_two_versions_of_the_features(lake: Lake, tmp_path: Path):
+    transactions, labels = fill(lake)
+    split = START + timedelta(days=50)
+    build(lake, [HANDBOOK, OTHER], tmp_path / "state", as_of=split)
+    state = OnlineState.open(tmp_path / "state")
+    young = label_table([row for row in labels.to_pylist() if row["label_time"] < split])
+    feed(state, [HANDBOOK, OTHER], events(transactions, young), after(transactions, split))
+    state.close()
+
+
+def test_restored_copy_goes_on_as_the_state_would_have(lake: Lake, tmp_path: Path):
+    transactions, labels = fill(lake)
+    split = START + timedelta(days=50)
+    build(lake, [OTHER], tmp_path / "state", as_of=split)
+    young = label_table([row for row in labels.to_pylist() if row["label_time"] < split])
+    known, rows = events(transactions, young), after(transactions, split)
+    store = LmdbStore(tmp_path / "state")
+    feed(OnlineState(store), [OTHER], known, rows[: len(rows) // 2])
+    store.copy(tmp_path / "copy")
+    store.close()
+    shutil.rmtree(tmp_path / "state")
+    restored = OnlineState.open(tmp_path / "copy")
+    feed(restored, [OTHER], known, rows[len(rows) // 2 :])
+    restored.close()
 
 
 @pytest.fixture
@@ -103,36 +164,74 @@ def state(lake: Lake, tmp_path: Path) -> OnlineState:
     rows = [{"transaction_id": "old", "event_time": START, "card_id": "c", "terminal_id": "m"}]
     lake.append("transactions", transaction_table(rows))
     lake.append("labels", label_table([]))
-    build(lake, HANDBOOK, tmp_path / "state")
-    return OnlineState(tmp_path / "state", HANDBOOK)
+    build(lake, [HANDBOOK], tmp_path / "state")
+    return OnlineState.open(tmp_path / "state")
 
 
-def transaction(transaction_id: str, hours: int) -> OnlineTransaction:
+def transaction(transaction_id: str, hours: float, **changes) -> OnlineTransaction:
     at = micros(START + timedelta(hours=hours))
-    return OnlineTransaction(
-        transaction_id, at, "purchase", 10, "EUR", 10, {"card_id": "c", "terminal_id": "m"}, {}
-    )
+    entities = {"card_id": "c", "terminal_id": "m", **changes}
+    return OnlineTransaction(transaction_id, at, "purchase", 10, "EUR", 10, entities, {})
+
+
+def count_of_card(state: OnlineState, transaction_id: str, hours: float) -> float:
+    seen: list[float] = []
+
+    def decide(features: np.ndarray) -> bytes:
+        seen.append(features[HANDBOOK.names.index("card_id_count_1d")])
+        return b""
+
+    state.score(HANDBOOK, transaction(transaction_id, hours), transaction_id.encode(), decide)
+    return seen[0]
 
 
 def test_the_same_transaction_is_recorded_once_and_answered_alike(state: OnlineState):
-    first = state.score(transaction("a", 1), b"digest", lambda _: b"one")
-    second = state.score(transaction("a", 1), b"digest", lambda _: b"two")
+    first = state.score(HANDBOOK, transaction("a", 1), b"digest", lambda _: b"one")
+    second = state.score(HANDBOOK, transaction("a", 1), b"digest", lambda _: b"two")
     assert ((first.body, first.fresh), (second.body, second.fresh)) == ((b"one", True), (b"one", False))
-    counts = []
-    state.score(transaction("b", 2), b"other", lambda features: counts.append(features[3]) or b"")
-    assert counts == [3.0]
+    assert count_of_card(state, "b", 2) == 3.0
 
 
 def test_a_known_id_with_other_content_is_a_conflict(state: OnlineState):
-    state.score(transaction("a", 1), b"digest", lambda _: b"one")
+    state.score(HANDBOOK, transaction("a", 1), b"digest", lambda _: b"one")
     with pytest.raises(ConflictError, match="new id"):
-        state.score(transaction("a", 2), b"another", lambda _: b"two")
+        state.score(HANDBOOK, transaction("a", 2), b"another", lambda _: b"two")
 
 
-def test_a_failing_decision_records_nothing(state: OnlineState):
+def test_a_transaction_that_was_ingested_before_is_answered_and_not_recorded_again(state: OnlineState):
+    assert state.score(HANDBOOK, transaction("old", 0), b"digest", lambda _: b"one").fresh
+    assert not state.score(HANDBOOK, transaction("old", 0), b"digest", lambda _: b"two").fresh
+    assert count_of_card(state, "b", 2) == 2.0
+
+
+def test_an_ingested_id_with_another_time_or_terminal_is_a_conflict(state: OnlineState):
+    for other in (transaction("old", 1), transaction("old", 0, terminal_id="n")):
+        with pytest.raises(ConflictError):
+            state.score(HANDBOOK, other, b"digest", lambda _: b"one")
+
+
+def test_a_failing_decision_gives_no_answer_and_may_be_asked_for_again(state: OnlineState):
     with pytest.raises(ZeroDivisionError):
-        state.score(transaction("a", 1), b"digest", lambda _: b"%d" % (1 // 0))
-    assert state.score(transaction("a", 1), b"digest", lambda _: b"one").fresh
+        state.score(HANDBOOK, transaction("a", 1), b"digest", lambda _: b"%d" % (1 // 0))
+    assert count_of_card(state, "b", 2) == 3.0
+    seen: list[np.ndarray] = []
+    answer = state.score(HANDBOOK, transaction("a", 1), b"digest", lambda row: seen.append(row) or b"one")
+    assert (answer.body, answer.fresh) == (b"one", True)
+    assert seen[0][HANDBOOK.names.index("card_id_count_1d")] == 2.0
+
+
+def test_the_first_of_two_decisions_is_the_answer_of_both(state: OnlineState):
+    def decide(_: np.ndarray) -> bytes:
+        meanwhile = state.score(HANDBOOK, transaction("a", 1), b"digest", lambda _: b"first")
+        assert meanwhile.fresh
+        return b"second"
+
+    answer = state.score(HANDBOOK, transaction("a", 1), b"digest", decide)
+    assert (answer.body, answer.fresh) == (b"first", False)
+
+
+def test_a_late_transaction_counts_for_later_ones_only(state: OnlineState):
+    assert [count_of_card(state, name, hours) for name, hours in (("a", 5), ("b", 3), ("c", 6))] == [2, 2, 4]
 
 
 def test_label_of_an_unknown_transaction_is_told_apart(state: OnlineState):
@@ -140,19 +239,40 @@ def test_label_of_an_unknown_transaction_is_told_apart(state: OnlineState):
     assert not state.label("nobody", micros(START), "api", is_fraud=True)
 
 
-def test_state_that_keeps_too_little_is_refused(state: OnlineState, tmp_path: Path):
+def test_state_that_keeps_too_little_is_refused(state: OnlineState):
     longer = "{window: card_id, stats: [count], spans: [90d]}"
     text = f"{{format_version: 1, name: x, time_zone: UTC, features: [{longer}]}}"
-    state.close()
     with pytest.raises(ConfigError, match="fraud state build"):
-        OnlineState(tmp_path / "state", load_text(text, "x"))
+        state.check(load_text(text, "x"))
+
+
+def test_shorter_windows_of_the_same_columns_are_covered(state: OnlineState):
+    shorter = "{window: terminal_id, of: fraud, stats: [sum, seconds_since_last], spans: [3d], delay: 1d}"
+    state.check(load_text(f"{{format_version: 1, name: x, time_zone: UTC, features: [{shorter}]}}", "x"))
 
 
 def test_missing_state_says_how_to_build_it(tmp_path: Path):
     with pytest.raises(ConfigError, match="fraud state build"):
-        OnlineState(tmp_path / "nowhere", HANDBOOK)
+        OnlineState.open(tmp_path / "nowhere")
+
+
+def test_state_of_another_format_is_refused(state: OnlineState):
+    state._store.transact(lambda pages: pages.put(ABOUT, b'{"format_version": 1}'))
+    with pytest.raises(FormatVersionError):
+        OnlineState(state._store)
 
 
 def test_state_of_an_empty_lake_is_refused(lake: Lake, tmp_path: Path):
     with pytest.raises(TableNotFoundError, match="fraud ingest"):
-        build(lake, HANDBOOK, tmp_path / "state")
+        build(lake, [HANDBOOK], tmp_path / "state")
+
+
+def test_state_of_a_lake_without_a_windows_column_is_refused(lake: Lake, tmp_path: Path):
+    lake.append("transactions", transaction_table([{"transaction_id": "a", "event_time": START}]))
+    text = "{window: card_id, of: distance, stats: [mean], spans: [1d]}"
+    with pytest.raises(SchemaError, match="distance"):
+        build(
+            lake,
+            [load_text(f"{{format_version: 1, name: x, time_zone: UTC, features: [{text}]}}", "x")],
+            tmp_path / "state",
+        )

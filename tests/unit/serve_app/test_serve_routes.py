@@ -24,6 +24,7 @@ from factories_serve import (
 
 from fraud.errors import BundleError, ConfigError
 from fraud.features import spec
+from fraud.features.spec import FeatureSet
 from fraud.model.bundle import load
 from serve_app.replica import Places, Replica
 from serve_app.served import Watcher
@@ -271,7 +272,7 @@ def test_new_model_serves_without_a_restart(places: Places) -> None:
 def test_damaged_model_never_serves(places: Places) -> None:
     async def scenario(client: httpx.AsyncClient, replica: Replica) -> None:
         folder = places.pointer.parent
-        watcher = Watcher(places.pointer, 1)
+        watcher = Watcher(places.pointer, 1, accept_any)
         first = watcher.served
         make_served(folder, "2", seed=1)
         booster = folder / "bundle-2" / "booster.json"
@@ -285,13 +286,31 @@ def test_damaged_model_never_serves(places: Places) -> None:
     run(places, scenario)
 
 
-def test_model_of_other_features_waits_for_a_restart(places: Places) -> None:
+def accept_any(_: FeatureSet) -> None:
+    """There is no state to ask."""
+
+
+def with_spans(spans: str) -> FeatureSet:
+    return spec.load_text(FEATURES.replace("spans: [1d]", f"spans: [{spans}]"), "other.yaml")
+
+
+def test_model_of_features_that_the_state_keeps_serves_at_once(places: Places) -> None:
     async def scenario(client: httpx.AsyncClient, replica: Replica) -> None:
-        watcher = Watcher(places.pointer, 1)
-        other = spec.load_text(FEATURES.replace("spans: [1d]", "spans: [2d]"), "other.yaml")
-        make_served(places.pointer.parent, "2", feature_set=other)
-        await watcher.look()
-        assert watcher.served.version == "1"
+        before = (await score(client)).json()
+        make_served(places.pointer.parent, "2", feature_set=with_spans("12h"))
+        await replica.scorer._watcher.look()
+        after = (await score(client, transaction_id="tx-2")).json()
+        assert after["model"]["version"] == "2"
+        assert after["features_version"] != before["features_version"]
+
+    run(places, scenario)
+
+
+def test_model_of_features_that_the_state_lacks_never_serves(places: Places) -> None:
+    async def scenario(client: httpx.AsyncClient, replica: Replica) -> None:
+        make_served(places.pointer.parent, "2", feature_set=with_spans("2d"))
+        await replica.scorer._watcher.look()
+        assert (await score(client)).json()["model"]["version"] == "1"
 
     run(places, scenario)
 
@@ -299,13 +318,13 @@ def test_model_of_other_features_waits_for_a_restart(places: Places) -> None:
 def test_service_without_a_model_says_what_to_do(places: Places) -> None:
     places.pointer.unlink()
     with pytest.raises(ConfigError, match="promote one first"):
-        Watcher(places.pointer, 1)
+        Watcher(places.pointer, 1, accept_any)
 
 
 def test_pointer_to_another_digest_is_refused(places: Places) -> None:
     point(places.pointer.parent, "1", "0" * 64)
     with pytest.raises(BundleError, match="registry"):
-        Watcher(places.pointer, 1)
+        Watcher(places.pointer, 1, accept_any)
 
 
 def test_status_routes_answer(places: Places) -> None:

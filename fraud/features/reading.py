@@ -1,0 +1,239 @@
+"""The parts of a window's statistics, read off an entity's past.
+
+Whole chunks are read by their summaries; those at a window's edge, and the head, record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraud.features.facts import NO_TEXT, Bools, Ints
+from fraud.features.packed import Packed
+from fraud.features.past import Past, whole_chunks
+from fraud.features.statistics import NOTHING, Part, limbs
+from fraud.features.track import EXTREMES, Track, Values, values_of
+
+Column = NDArray[Any]
+"""A part of each span, shape ``(spans,)``."""
+
+_TEXTUAL: Final = frozenset({"distinct", "seen"})
+_LARGEST: Final = frozenset({"high", "last"})
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a window wants of one track.
+
+    Attributes:
+        track: Where.
+        reading: The number of its condition there.
+        parts: Which parts.
+        delay: Of the window, microseconds.
+        spans: Of the window, microseconds, shape ``(spans,)``.
+        itself: Whether the transaction itself counts in its own window, strict parts aside.
+        number: The column of the values.
+        text: The column of the texts.
+    """
+
+    track: Track
+    reading: int
+    parts: tuple[Part, ...]
+    delay: int
+    spans: Ints
+    itself: bool = False
+    number: str | None = None
+    text: str | None = None
+
+    @cached_property
+    def reach(self) -> Ints:
+        """How far back each window begins."""
+        return self.spans + self.delay
+
+    @cached_property
+    def columns(self) -> dict[Part, int]:
+        """Where summaries hold the parts; none where the window is of texts, which they lack."""
+        if self.text is not None:
+            return {}
+        wanted = {part: "count" if part == "seen" else part for part in self.parts}
+        return {part: self.track.column(stored, self.reading, self.number) for part, stored in wanted.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The transaction whose windows are read.
+
+    Attributes:
+        event_time: Microseconds.
+        tie: Orders transactions of the same instant.
+        own: Its own text, for ``seen``.
+    """
+
+    event_time: int
+    tie: int
+    own: int = NO_TEXT
+
+
+def read_parts(past: Past, ask: Ask, asker: Asker) -> dict[Part, Column]:
+    """Read what the windows of one transaction hold.
+
+    Args:
+        past: The entity's; where the transaction itself is among the records it is known by its place.
+        ask: Which parts of which windows.
+        asker: The transaction.
+
+    Returns:
+        Each part of shape ``(spans,)``.
+    """
+    low, high = asker.event_time - ask.reach, asker.event_time - ask.delay
+    if past.directory is None:
+        return _Loose(past.head, ask, low, asker).parts()
+    begin, end, touched, touched_end = whole_chunks(past.directory, low, high, strict=not ask.delay)
+    apart = _apart(past.directory, ask, (begin, end, touched, touched_end), asker.event_time)
+    rows = past.loose(np.flatnonzero(apart).tolist())
+    loose = _Loose(rows, ask, low, asker).parts()
+    if not ask.columns:
+        return loose
+    return {
+        part: _joined(part, loose[part], _summed(part, past.directory[:, column], apart, begin, end))
+        for part, column in ask.columns.items()
+    }
+
+
+def _apart(directory: Ints, ask: Ask, places: tuple[Ints, int, Ints, int], now: int) -> Bools:
+    """Which chunks must be read row by row: at an edge of a window, or not yet settled."""
+    begin, end, touched, touched_end = places
+    apart = np.zeros(len(directory), np.bool_)
+    for first_whole, first in zip(begin.tolist(), touched.tolist(), strict=True):
+        apart[first : min(first_whole, touched_end)] = True
+        apart[max(end, first) : touched_end] = True
+    oldest = int(touched.min())
+    if not ask.columns:
+        apart[oldest:touched_end] = True
+        return apart
+    unsettled = directory[oldest:touched_end, ask.track.settled_column(ask.reading)] > now
+    apart[oldest:touched_end] |= unsettled
+    return apart
+
+
+def _summed(part: Part, column: Ints, apart: Bools, begin: Ints, end: int) -> Column:
+    """Join a part of the whole chunks of each window."""
+    if part in EXTREMES or part == "last":
+        values = column.view(np.float64) if part in EXTREMES else column
+        nothing = np.nan if part in EXTREMES else NOTHING
+        best = np.fmax if part in _LARGEST else np.fmin
+        kept = np.where(apart, nothing, values)
+        return np.array([best.reduce(kept[first:end], initial=nothing) for first in begin.tolist()])
+    total = np.zeros(len(column) + 1, np.int64)
+    np.cumsum(np.where(apart, 0, column), out=total[1:])
+    return total[np.maximum(end, begin)] - total[begin]
+
+
+def _joined(part: Part, first: Column, second: Column) -> Column:
+    if part in EXTREMES or part == "last":
+        joined: Column = (np.fmax if part in _LARGEST else np.fmin)(first, second)
+        return joined
+    return first + second
+
+
+class _Loose:
+    """Records, and where windows begin and end among them."""
+
+    def __init__(self, rows: Packed, ask: Ask, low: Ints, asker: Asker) -> None:
+        self.rows = rows
+        self.ask = ask
+        self.own = asker.own
+        self.times = np.ascontiguousarray(rows["event_time"])
+        self.chosen = ask.track.readings[ask.reading].at(rows, asker.event_time)
+        self.begin = self.times.searchsorted(low, "right")
+        self.before = self.end = int(self.times.searchsorted(asker.event_time - ask.delay, "right"))
+        if not ask.delay:
+            self._place(asker)
+
+    def _place(self, asker: Asker) -> None:
+        """Tell the strictly earlier ones, and find the transaction itself."""
+        first = int(self.times.searchsorted(asker.event_time, "left"))
+        ties = self.rows["tie"][first : self.end]
+        self.before = first + int(ties.searchsorted(asker.tie))
+        found = self.before < self.end and int(ties[self.before - first]) == asker.tie
+        self.end = self.before + (found and self.ask.itself)
+
+    def parts(self) -> dict[Part, Column]:
+        return {part: _PARTS[part](self) for part in self.ask.parts}
+
+    @cached_property
+    def values(self) -> Values:
+        return values_of(self.rows, self.ask.number or "")
+
+    @cached_property
+    def squares(self) -> tuple[Ints, Ints, Ints]:
+        return limbs(self.values.units)
+
+    def total(self, values: NDArray[Any], end: int) -> Ints:
+        """The sum over each window of the values that count."""
+        sums = np.zeros(len(self.rows) + 1, np.int64)
+        np.cumsum(values if self.chosen is None else values * self.chosen, out=sums[1:])
+        total: Ints = sums[end] - sums[self.begin]
+        return total
+
+    def count(self) -> Ints:
+        if self.chosen is None:
+            return self.end - self.begin
+        return self.total(self.chosen, self.end)
+
+    def present(self) -> Ints:
+        if self.ask.number is None or self.values.present is None:
+            return self.count()
+        return self.total(self.values.present, self.end)
+
+    def extreme(self, best: np.ufunc) -> Column:
+        values = (
+            self.values.exact if self.chosen is None else np.where(self.chosen, self.values.exact, np.nan)
+        )
+        return np.array(
+            [best.reduce(values[first : self.end], initial=np.nan) for first in self.begin.tolist()]
+        )
+
+    def last(self) -> Ints:
+        end = self.before
+        if self.chosen is not None:
+            end = int(np.flatnonzero(self.chosen[:end])[-1:].sum()) + 1 if self.chosen[:end].any() else 0
+        newest = int(self.times[end - 1]) if end else NOTHING
+        return np.where(self.begin < end, newest, NOTHING)
+
+    def distinct(self) -> Ints:
+        texts = self.rows[self.ask.text]
+        counted = texts != NO_TEXT if self.chosen is None else self.chosen & (texts != NO_TEXT)
+        found = [
+            len(np.unique(texts[first : self.end][counted[first : self.end]]))
+            for first in self.begin.tolist()
+        ]
+        return np.array(found, np.int64)
+
+    def seen(self) -> Ints:
+        if self.ask.text is None:
+            every = np.ones(len(self.rows), np.int64)
+            return self.total(every, self.before)
+        if self.own == NO_TEXT:
+            return np.full(len(self.begin), -1)
+        return self.total(self.rows[self.ask.text] == self.own, self.before)
+
+
+_PARTS: Final[Mapping[Part, Callable[[_Loose], Column]]] = {
+    "count": _Loose.count,
+    "present": _Loose.present,
+    "total": lambda loose: loose.total(loose.values.units, loose.end),
+    "squares_high": lambda loose: loose.total(loose.squares[0], loose.end),
+    "squares_mid": lambda loose: loose.total(loose.squares[1], loose.end),
+    "squares_low": lambda loose: loose.total(loose.squares[2], loose.end),
+    "low": lambda loose: loose.extreme(np.fmin),
+    "high": lambda loose: loose.extreme(np.fmax),
+    "last": _Loose.last,
+    "distinct": _Loose.distinct,
+    "seen": _Loose.seen,
+}
