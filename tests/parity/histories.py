@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from naive import Event
 
-from fraud.features.spec import load_text
+from fraud.features.spec import FeatureSet, load_text
 from fraud.schema import tie
 
 HOUR = 3_600_000_000
@@ -101,3 +102,39 @@ def events(draw, number: int) -> Event:
 @st.composite
 def histories(draw, most: int = 20) -> list[Event]:
     return [draw(events(number)) for number in range(draw(st.integers(1, most)))]
+
+
+def random_events(feature_set: FeatureSet, n: int, *, days: int, seed: int) -> list[Event]:
+    """Half-hours over some days; a third of everything that may be missing or late is."""
+    rng = np.random.default_rng(seed)
+
+    def some(*values: str | float | None) -> str | float | None:
+        return values[rng.integers(len(values))]
+
+    def later() -> int:
+        return int(some(0, 0, HOUR // 2, 24 * HOUR))
+
+    events = []
+    for number in range(n):
+        time = ORIGIN + int(rng.integers(days * 48)) * HOUR // 2
+        status = some(None, "approved", "declined")
+        labels = [(time + 7 * 24 * HOUR + later(), "bank", True)] if rng.random() < 0.2 else []
+        labels += [(time + 9 * 24 * HOUR, "bank", False)] if rng.random() < 0.1 else []
+        events.append(
+            Event(
+                str(number),
+                None,
+                time,
+                tie(str(number)),
+                time + later(),
+                int(rng.integers(-5, 30_000)),
+                tuple(labels),
+                str(some("purchase", "purchase", "verification", "refund", "reversal")),
+                status,
+                time + later() if status == "declined" else 0,
+                {name: some("a", "b", None) for name in feature_set.entities},
+                {name: some(None, 0.1, -3.7, 5e6) for name in feature_set.numbers},
+                {name: some("web", "phone", "other", None) for name in feature_set.texts},
+            )
+        )
+    return events

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from executors import differences, scored
 from factories import label_table, transaction_table
-from histories import FEATURES
+from histories import FEATURES, random_events
 from naive import Event, naive_features
 
 from fraud.features.spec import FeatureSet, load
 from fraud.jobs import featurize
-from fraud.schema import tie
 from fraud.settings import FeatureSettings
 from fraud.storage.lake import Lake
 
@@ -24,49 +22,10 @@ SETS = {
     name: load(name, Path(__file__).parents[2] / "configs" / "features")
     for name in ("card_not_present", "handbook", "rich")
 } | {"parity": FEATURES}
-START = datetime(2020, 1, 1, tzinfo=UTC)
-MINUTE = 60_000_000
 
 
 def at(microseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
-def random_events(feature_set: FeatureSet, n: int, *, days: int, seed: int) -> list[Event]:
-    """Half-hours over some days; a third of everything that may be missing or late is."""
-    rng = np.random.default_rng(seed)
-    start = round(START.timestamp()) * 1_000_000
-
-    def some(*values: str | float | None) -> str | float | None:
-        return values[rng.integers(len(values))]
-
-    def later() -> int:
-        return int(some(0, 0, 30, 1440)) * MINUTE
-
-    events = []
-    for number in range(n):
-        time = start + int(rng.integers(days * 48)) * 30 * MINUTE
-        status = some(None, "approved", "declined")
-        labels = [(time + 7 * 1440 * MINUTE + later(), "bank", True)] if rng.random() < 0.2 else []
-        labels += [(time + 9 * 1440 * MINUTE, "bank", False)] if rng.random() < 0.1 else []
-        events.append(
-            Event(
-                str(number),
-                None,
-                time,
-                tie(str(number)),
-                time + later(),
-                int(rng.integers(-5, 30_000)),
-                tuple(labels),
-                str(some("purchase", "purchase", "verification", "refund", "reversal")),
-                status,
-                time + later() if status == "declined" else 0,
-                {name: some("a", "b", None) for name in feature_set.entities},
-                {name: some(None, 0.1, -3.7, 5e6) for name in feature_set.numbers},
-                {name: some("web", "phone", "other", None) for name in feature_set.texts},
-            )
-        )
-    return events
 
 
 def write(lake: Lake, feature_set: FeatureSet, events: Sequence[Event]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from kind_examples import PRELUDE, declare, entry_of, example
 
 from fraud.errors import DeclarationError
 from fraud.features import kinds
@@ -18,33 +19,11 @@ from fraud.features.facts import NO_TEXT, text_number
 from fraud.features.kind import Kind, Rows
 from fraud.features.kinds import KINDS
 from fraud.features.kinds.window import Window
-from fraud.features.spec import FeatureSet, load_text
+from fraud.features.spec import load_text
 
-# What an example may stand on.
-PRELUDE = (
-    {"column": "amount"},
-    {"window": "card_id", "of": "amount", "stats": ["mean"], "spans": ["7d"]},
-    {"window": "card_id", "of": "amount", "stats": ["mean"], "spans": ["7d"], "include_self": False},
-)
 N = 40
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-
-
-def entry_of(kind: type[Kind]) -> dict[str, Any]:
-    return yaml.safe_load(kind.example)
-
-
-def declare(*entries: dict[str, Any]) -> FeatureSet:
-    top = {"format_version": 1, "name": "t", "time_zone": "Europe/Berlin", "features": [*entries]}
-    return load_text(yaml.safe_dump(top, sort_keys=False), "own.yaml")
-
-
-def example(kind: type[Kind], **changes: Any) -> FeatureSet:
-    """A set whose last entry is the kind's example, below what it may stand on."""
-    taken = set(kind.model_validate(entry_of(kind)).names)
-    above = [entry for entry in PRELUDE if not taken & set(declare(entry).names)]
-    return declare(*above, entry_of(kind) | changes)
 
 
 def declaration_of(kind: type[Kind]) -> Kind:
