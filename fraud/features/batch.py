@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -66,7 +67,7 @@ def window_features(
     for line in timelines(entity, facts, rows=_BLOCK_ROWS):
         for window in windows:
             for name, column in _Window(window, line, frauds).features().items():
-                features[name][line.order] = column
+                line.give_back(column, features[name])
     return features
 
 
@@ -117,17 +118,22 @@ class _Window:
         """Where the chosen facts are seen by others."""
         end = self.line.first_at_offset(self.window.delay + span)
         if chosen is None:
-            return Runs.of(np.arange(len(end)), self.begin, end)
+            return Runs.of(self.line.all, self.begin, end)
         fact = np.flatnonzero(chosen)
         return Runs.of(fact, self.begin[fact], end[fact])
 
-    def _fraud_runs(self, span: int) -> Runs:
+    @cached_property
+    def _located(self) -> tuple[Ints, Frauds]:
+        """The frauds of this timeline's entities, and their codes."""
         code, occurs = self.line.locate(self.frauds.entity)
-        frauds = self.frauds.frauds
-        due = frauds.event_time[occurs] + self.window.delay
-        begin = self.line.first_at(code, np.maximum(due, frauds.known[occurs]))
-        end = self.line.first_at(code, np.minimum(due + span, frauds.withdrawn[occurs]))
-        return Runs.of(frauds.event_time[occurs], begin, end)
+        return code, self.frauds.take(np.flatnonzero(occurs)).frauds
+
+    def _fraud_runs(self, span: int) -> Runs:
+        code, frauds = self._located
+        due = frauds.event_time + self.window.delay
+        begin = self.line.first_at(code, np.maximum(due, frauds.known))
+        end = self.line.first_at(code, np.minimum(due + span, frauds.withdrawn))
+        return Runs.of(frauds.event_time, begin, end)
 
     @property
     def _present(self) -> Bools | None:
@@ -142,7 +148,7 @@ class _Window:
         return (True if chosen is None else chosen) if itself else False
 
     def _sum(self, seen: Runs, values: Ints, itself: bool) -> Ints:
-        total = seen.total(values[seen.fact], len(values))
+        total = seen.total(values if seen.fact is self.line.all else values[seen.fact], len(values))
         own = self._own(self._present, itself)
         return total if own is False else total + np.where(own, values, 0)
 

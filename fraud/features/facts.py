@@ -64,6 +64,13 @@ class Facts:
         return Facts(self.event_time[order], self.tie[order], self.known_at[order], columns)
 
 
+def in_order(event_time: Ints, tie: Ints) -> bool:
+    """Whether transactions are ordered by (event_time, tie)."""
+    before, after = event_time[:-1], event_time[1:]
+    # Compared, not subtracted: a difference of two ties does not fit 64 bits.
+    return bool(np.all((before < after) | ((before == after) & (tie[:-1] < tie[1:]))))
+
+
 @dataclass(frozen=True, slots=True)
 class Frauds:
     """When transactions counted as fraud, in any order; every array has shape ``(m,)``.

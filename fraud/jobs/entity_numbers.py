@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud.features.facts import NO_TEXT, Bools, Ints, pair_number, text_number
+from fraud import schema
+from fraud.features.facts import NO_TEXT, Bools, Ints, pair_number
 
 
 def text_numbers(column: pa.ChunkedArray) -> Ints:
@@ -23,7 +24,7 @@ def text_numbers(column: pa.ChunkedArray) -> Ints:
         return np.empty(0, np.int64)
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    numbers = np.array([text_number(text) for text in encoded.dictionary.to_pylist()] + [NO_TEXT], np.int64)
+    numbers = np.append(schema.ties(encoded.dictionary.to_pylist()), NO_TEXT)
     places: Ints = np.asarray(encoded.indices.fill_null(len(numbers) - 1))
     return numbers[places]
 

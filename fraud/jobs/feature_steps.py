@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fraud import schema
 from fraud.features.batch import EntityFrauds, window_features
-from fraud.features.facts import STATUS_TIME, Facts, Floats, Ints
+from fraud.features.facts import STATUS_TIME, Facts, Floats, Ints, in_order
 from fraud.features.kind import Rows
 from fraud.features.kinds.window import Window
 from fraud.features.row import row_features
@@ -309,8 +309,7 @@ def _positions(table: pa.Table, start: int) -> NDArray[np.int32]:
 def _in_order(table: pa.Table) -> pa.Table:
     """The rows by (event_time, tie), as they are mostly stored."""
     time, tie = integers(table, "event_time"), integers(table, "tie")
-    step = np.diff(time)
-    if np.all((step > 0) | ((step == 0) & (np.diff(tie) > 0))):
+    if in_order(time, tie):
         return table
     return table.unify_dictionaries().combine_chunks().take(pa.array(np.lexsort((tie, time))))
 

@@ -28,7 +28,7 @@ _FLOAT: Final = r"[.einf]"
 
 def tie(ids: pa.Array) -> NDArray[np.int64]:
     """Return the signed xxh3_64 of each id, shape ``(n,)``."""
-    return np.array([schema.tie(each) for each in ids.to_pylist()], dtype=np.int64)
+    return schema.ties(ids.to_pylist())
 
 
 def read_ids(column: pa.ChunkedArray | pa.Array, nulls: tuple[str, ...]) -> tuple[pa.Array, Bools]:
