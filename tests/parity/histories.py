@@ -54,15 +54,20 @@ features:
 # Half-hours, one microsecond either side: the draws must land on the windows' edges.
 instants = st.builds(
     lambda half_hours, jitter: ORIGIN + half_hours * HOUR // 2 + jitter,
-    st.integers(0, 24),
-    st.sampled_from([-1, 0, 0, 0, 1]),
+    st.integers(0, 18),
+    st.sampled_from([-1, 0, 0, 0, 0, 1]),
 )
+late = st.sampled_from([0, 0, 0, 0, HOUR // 2, 3 * HOUR, 30 * HOUR])
+# A label must often come in time for a window that ends an hour before, and be withdrawn inside it.
 labels = st.lists(
-    st.tuples(instants, st.sampled_from(["bank", "api"]), st.booleans()),
+    st.tuples(
+        st.sampled_from([0, 0, HOUR // 2, HOUR - 1, HOUR, HOUR + 1, 4 * HOUR]),
+        st.sampled_from(["bank", "api"]),
+        st.sampled_from([True, True, False]),
+    ),
     max_size=3,
     unique_by=lambda label: label[:2],
 )
-late = st.sampled_from([0, 0, 0, 0, HOUR // 2, 3 * HOUR, 30 * HOUR])
 risks = st.one_of(
     st.none(),
     st.sampled_from([0.1, 0.1, -2.5, 5e6, -1e300]),
@@ -86,7 +91,7 @@ def events(draw, number: int) -> Event:
         tie(str(number)),
         time + draw(late),
         draw(st.one_of(st.integers(-5, 5), st.integers(0, 10**9))),
-        tuple(label for label in draw(labels) if label[0] >= time),
+        tuple((time + after, source, is_fraud) for after, source, is_fraud in draw(labels)),
         draw(st.sampled_from(["purchase", "purchase", "purchase", "verification", "refund", "reversal"])),
         status,
         time + draw(late) if said_later else 0,
