@@ -2,7 +2,9 @@
 
 PYTHON ?= python3
 ROWS ?=
+OPTIONS ?=
 STAMP := .venv/.installed
+PEERS := .venv-bench/.installed
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -46,10 +48,17 @@ demo: $(STAMP)  ## The whole story on this machine, in demo-work/
 serve: $(STAMP)  ## Serve the demo's champion over HTTP
 	$(BIN)/fraud serve --work demo-work
 
-bench-%: $(STAMP)  ## A benchmark of tests/bench, with ROWS=... where it takes rows
+bench-%: $(STAMP)  ## A benchmark of tests/bench, with ROWS=... and OPTIONS="--..." where it takes them
 	@test -f tests/bench/$*.py || \
 		{ echo "there is no benchmark $*: there are $$(ls tests/bench 2>/dev/null | sed -n 's/\.py$$//p' | xargs)" >&2; exit 1; }
-	$(BIN)/python tests/bench/$*.py $(if $(ROWS),--rows $(ROWS))
+	$(BIN)/python tests/bench/$*.py $(if $(ROWS),--rows $(ROWS)) $(OPTIONS)
+
+bench-features: $(PEERS)
+
+$(PEERS): requirements/bench.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
 
 drills: $(STAMP)  ## Kill things on purpose and see that nothing is lost
 	@if ls tests/drills/test_*.py >/dev/null 2>&1; then $(BIN)/pytest -q tests/drills; else echo "there are no drills yet"; fi
@@ -59,5 +68,5 @@ lock: $(STAMP)  ## Resolve requirements/lock.txt anew (needs uv)
 		-o requirements/lock.txt
 
 clean:  ## Remove the environment, caches and work directories
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info fraud-work demo-work
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info fraud-work demo-work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,203 @@
+r"""Features of N rows: the product against Polars, or against itself on plainer or fewer rows.
+
+Everything is made in the work directory and kept there for the next run, but for what the runs write.
+Settings of the product that are to differ are given as FRAUD_SECTION__NAME, as always.
+
+    make bench-features ROWS=17500000
+    make bench-features ROWS=17500000 OPTIONS="--hot-terminal 10000000 --peer plain"
+    make bench-features ROWS=17500000 OPTIONS="--null-terminals 0.5 --peer plain"
+    make bench-features ROWS=100000000 OPTIONS="--object-store-bytes 6442450944 --peer plain \
+        --peer-rows 17500000"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from support.equality import DifferenceError, compare
+from support.handbook_lake import CHECKOUT, Shape, make
+from support.memory import PeakMemory
+
+from fraud.features.spec import load
+from fraud.storage.lake import Lake
+
+SUPPORT = Path(__file__).parent / "support"
+PEER_PYTHON = CHECKOUT / ".venv-bench" / "bin" / "python"
+FEATURES = load("handbook", CHECKOUT / "configs" / "features")
+SMALL_ROWS = 5_000_000
+"""Up to so many rows are measured three times, more of them once."""
+BYTES_A_ROW = 150
+"""Disk for the input, both outputs and what spills."""
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    parser = _parser()
+    options = parser.parse_args()
+    if options.null_terminals and options.peer == "polars":
+        parser.error("--null-terminals needs --peer plain or --peer none: the plan for Polars knows no null")
+    if options.hot_terminal > options.rows:
+        parser.error(f"--hot-terminal {options.hot_terminal} is more than all {options.rows} rows")
+    if options.peer_rows and options.peer != "plain":
+        parser.error("--peer-rows needs --peer plain")
+    try:
+        options.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--work {options.work}: {error.strerror}")
+    _check_disk(options, parser)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
+    # The clusters of other people are not what is measured.
+    os.environ.pop("RAY_ADDRESS", None)
+    print(json.dumps(_measure(options)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench-features", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--rows", type=_positive, default=1_750_000)
+    terminals = parser.add_mutually_exclusive_group()
+    terminals.add_argument("--hot-terminal", type=_positive, default=0, metavar="ROWS", help="that share one")
+    terminals.add_argument("--null-terminals", type=_share, default=0.0, metavar="SHARE", help="without one")
+    parser.add_argument(
+        "--peer",
+        choices=("polars", "plain", "none"),
+        default="polars",
+        help="polars, or the product itself on rows with neither hot nor null terminals",
+    )
+    parser.add_argument("--peer-rows", type=_positive, default=0, metavar="ROWS", help="of the plain peer")
+    parser.add_argument("--no-peer", dest="peer", action="store_const", const="none", help="ours alone")
+    parser.add_argument("--repeat", type=_positive, default=0, help="runs of each, the fastest counts")
+    parser.add_argument("--num-cpus", type=_positive, default=2)
+    parser.add_argument("--object-store-bytes", type=_positive, default=2 * 2**30)
+    parser.add_argument("--compression", default="zstd", help="of the peer's file, as the lake's")
+    parser.add_argument("--compression-level", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fraud-bench")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return share
+
+
+def _check_disk(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    free, needed = shutil.disk_usage(options.work).free, options.rows * BYTES_A_ROW
+    if free < needed:
+        parser.error(
+            f"{options.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} are needed: see --work"
+        )
+
+
+def _measure(options: argparse.Namespace) -> Result:
+    shape = Shape(options.rows, options.hot_terminal, options.null_terminals)
+    lake = _made(options.work, shape)
+    peer_file = options.work / f"peer-{os.getpid()}.parquet"
+    runs: dict[str, Callable[[], Result]] = {"ours": partial(_ours, lake, options)}
+    rows = {"ours": shape.rows, "peer": options.peer_rows or shape.rows}
+    if options.peer == "polars":
+        runs["peer"] = partial(_polars, lake, peer_file, options)
+    elif options.peer == "plain":
+        runs["peer"] = partial(_ours, _made(options.work, Shape(rows["peer"])), options)
+    load_before = os.getloadavg()[0]
+    results: dict[str, list[Result]] = {name: [] for name in runs}
+    try:
+        for _ in range(options.repeat or (3 if shape.rows <= SMALL_ROWS else 1)):
+            for name, run in runs.items():
+                results[name].append(run())
+                _say(f"{name}: {results[name][-1]['seconds']:.2f} s")
+        equal_rows = compare(lake, FEATURES, peer_file) if options.peer == "polars" else None
+    except DifferenceError as error:
+        sys.exit(f"ours and the peer differ: {error}")
+    finally:
+        shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
+        peer_file.unlink(missing_ok=True)
+    best = {name: _best(rows[name], results[name]) for name in runs}
+    ratio = best["ours"]["rows_per_s"] / best["peer"]["rows_per_s"] if "peer" in best else None
+    return {
+        "rows": shape.rows,
+        "ours": best["ours"],
+        "peer": best.get("peer"),
+        "ratio": ratio and round(ratio, 3),
+        "rows_compared": equal_rows,
+        "load_before": round(load_before, 2),
+        "shape": asdict(shape),
+        "options": {name: str(value) if name == "work" else value for name, value in vars(options).items()},
+    }
+
+
+def _made(work: Path, shape: Shape) -> Lake:
+    _say(f"input: {work / shape.folder}")
+    return make(work, shape)
+
+
+def _ours(lake: Lake, options: argparse.Namespace) -> Result:
+    shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
+    sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
+    return _run([sys.executable, str(SUPPORT / "ray_features.py"), lake.uri, *sizes])
+
+
+def _polars(lake: Lake, out: Path, options: argparse.Namespace) -> Result:
+    codec = ["--compression", options.compression, "--compression-level", str(options.compression_level)]
+    names = ",".join(FEATURES.names)
+    command = [str(PEER_PYTHON), str(SUPPORT / "polars_features.py"), lake.uri, str(out), names, *codec]
+    return _run(command, POLARS_MAX_THREADS=str(options.num_cpus))
+
+
+def _run(command: list[str], **environment: str) -> Result:
+    """Run one of the two in a process of its own; the last line of its output is its result."""
+    with PeakMemory() as memory:
+        ended = subprocess.run(
+            command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=False
+        )
+    if ended.returncode:
+        sys.exit(f"{' '.join(command)}\nended with {ended.returncode}; what it said is above")
+    result: Result = json.loads(ended.stdout.splitlines()[-1])
+    return result | {"peak_bytes": memory.peak_bytes}
+
+
+def _best(rows: int, results: list[Result]) -> Result:
+    """The fastest run; of the memory, the most that any run took."""
+    fastest = min(results, key=lambda result: float(result["seconds"]))
+    return _rounded(fastest) | {
+        "rows_per_s": round(rows / fastest["seconds"]),
+        "peak_bytes": max(result["peak_bytes"] for result in results),
+        "all_seconds": [round(result["seconds"], 3) for result in results],
+    }
+
+
+def _rounded(result: Result) -> Result:
+    return {
+        name: _rounded(value)
+        if isinstance(value, dict)
+        else round(value, 3)
+        if isinstance(value, float)
+        else value
+        for name, value in result.items()
+    }
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
