@@ -9,7 +9,8 @@
     │   ├── TableNotFoundError  the lake has no such table
     │   ├── QualityError        more rows were refused than the settings allow
     │   ├── ConflictError       a known transaction id came with other content
-    │   └── FormatVersionError  something on disk was written in another format version
+    │   ├── FormatVersionError  something on disk was written in another format version
+    │   └── StateError          the online state is not what the lake makes of it
     ├── ModelError
     │   ├── ModelNotFoundError  nothing answers to that model name and alias
     │   ├── BundleError         a bundle's files do not match their digests, or its golden rows their scores
@@ -164,6 +165,24 @@ class FormatVersionError(DataError):
         return (
             f"{self.what} has format_version {self.found}, this release reads {self.expected}: "
             "write it again with this release, or use the release that wrote it"
+        )
+
+
+class StateError(DataError):
+    """The online state is not what the lake makes of it."""
+
+    code: ClassVar[str] = "state"
+
+    def __init__(self, path: str, counts: str, first: Sequence[str]) -> None:
+        super().__init__(path, counts, tuple(first))
+        self.path = path
+        self.counts = counts
+        self.first = tuple(first)
+
+    def __str__(self) -> str:
+        return (
+            f"the online state at {self.path} differs from the lake in {self.counts} "
+            f"(first: {'; '.join(self.first)}): run `fraud state build`"
         )
 
 

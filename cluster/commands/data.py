@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.command import Report, command
+from cluster.command import Report, command, echo, tell
 from cluster.options import Config, End, Features, LakeUri, WorkDir
 
 app = typer.Typer()
@@ -129,3 +129,36 @@ def state_build(
     until = as_of.replace(tzinfo=UTC) if as_of else None
     sets = [wiring.feature_set(settings, name) for name in features] or [wiring.feature_set(settings)]
     return build(wiring.lake(settings), sets, wiring.work(settings).state, as_of=until)
+
+
+@command(state_app, name="follow")
+def state_follow(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    every: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=1, help="Go on until interrupted.")
+    ] = None,
+) -> None:
+    """Bring what was ingested since into the online state."""
+    from cluster import wiring
+    from cluster.settings import load
+    from fraud.jobs.state_follow import follow, passes
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    tables, state = wiring.lake(settings), wiring.work(settings).state
+    echo(follow(tables, state))
+    if every is not None:
+        passes(tables, state, every, tell)
+
+
+@command(state_app, name="verify")
+def state_verify(*, config: Config, lake: LakeUri, work: WorkDir) -> Report:
+    """Compare the online state with a recomputation from the lake."""
+    from cluster import wiring
+    from cluster.settings import load
+    from fraud.jobs.state_verify import verify
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    return verify(wiring.lake(settings), wiring.work(settings).state)

@@ -83,6 +83,10 @@ class Format:
             cast[name] = rows[name if name in present else "event_time"]
         return cast
 
+    def widen(self, rows: Packed) -> Packed:
+        """Return the records in the widest type; other columns are left out."""
+        return self.cast(rows, self._flags[self.widest.itemsize])
+
     def needs(self, rows: Packed) -> tuple[Bools, Bools]:
         """Which records need ``known_at``, and which a wide amount; each of shape ``(n,)``."""
         names = rows.dtype.names or ()

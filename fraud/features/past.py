@@ -66,10 +66,10 @@ def entity_key(track: int, entity: int) -> bytes:
     return _KEY.pack(track, entity & _UNSIGNED)
 
 
-def entity_of(key: bytes) -> tuple[int, bool]:
-    """Return the entity whose key it is, and whether it is the head's."""
+def entity_of(key: bytes) -> int:
+    """Return the entity whose key it is, or that of one of its chunks or of its directory."""
     number: int = _KEY.unpack_from(key)[1]
-    return (number - 2**64 if number >= 2**63 else number), len(key) == _KEY.size
+    return number - 2**64 if number >= 2**63 else number
 
 
 def head_value(track: Track, rows: Packed) -> bytes:
@@ -131,15 +131,11 @@ class Past:
         if len(self.head) >= 2 * self.track.chunk_rows(self.head):
             self._close(oldest)
 
-    def forget(self, oldest: int) -> bool:
-        """Forget the records of an earlier event time; return whether there were any."""
-        kept = self.head[self.head["event_time"] >= oldest]
-        some = len(kept) < len(self.head)
-        self.head = kept
-        if self.directory is not None and len(self.directory) and self.directory[0, LAST] < oldest:
-            some = True
+    def forget(self, oldest: int) -> None:
+        """Forget the records of an earlier event time, but those that share a chunk with a younger one."""
+        self.head = self.head[self.head["event_time"] >= oldest]
+        if self.directory is not None:
             self._drop(oldest)
-        return some
 
     def save(self) -> None:
         """Store what has changed; an entity without records is forgotten."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -73,7 +73,7 @@ class Scope:
         version = self.about.transactions_version
         if version is None:
             return []
-        oldest = day_of(self._oldest(self.about.layout.history_us))
+        oldest = day_of(self.oldest(self.about.layout.history_us))
         parts = self.lake.parts(schema.TRANSACTIONS, version=version)
         return [part for part in parts if part.path not in beside and (part.event_date or oldest) >= oldest]
 
@@ -84,8 +84,8 @@ class Scope:
             return []
         return [part for part in self.lake.parts(schema.LABELS, version=version) if part.path not in beside]
 
-    def transactions(self, parts: Sequence[Part]) -> Cut:
-        """Read files of transactions.
+    def transactions(self, parts: Sequence[Part], *, since: int | None = None) -> Cut:
+        """Read files of transactions; those before ``since`` are left out.
 
         Raises:
             SchemaError: The lake lacks a column that a window reads.
@@ -93,7 +93,7 @@ class Scope:
         layout = self.about.layout
         table = self._read(schema.TRANSACTIONS, parts, _columns(layout), [*_texts(layout), "kind"])
         table = table.filter(_is_in(table.column("kind"), {*layout.kinds, *schema.SCORED_KINDS}))
-        table = self._held(table, "event_time")
+        table = self._held(table, "event_time", since)
         records = {}
         for key in layout.keys.values():
             number, present = entity_numbers(table, key.entity)
@@ -105,12 +105,14 @@ class Scope:
             )
         return Cut(records, self._ids(table))
 
-    def labels(self, parts: Sequence[Part]) -> Cut:
-        """Read files of labels."""
+    def labels(self, parts: Sequence[Part], *, since: int | None = None) -> Cut:
+        """Read files of labels; those before ``since`` are left out."""
         layout = self.about.layout
         entities = list(dict.fromkeys(name for key in layout.labelled for name in key.entity))
         columns = ["transaction_id", "event_time", "label_time", "source", "is_fraud", *entities]
-        table = self._held(self._read(schema.LABELS, parts, columns, ["source", *entities]), "label_time")
+        table = self._held(
+            self._read(schema.LABELS, parts, columns, ["source", *entities]), "label_time", since
+        )
         rows = np.empty(table.num_rows, LABELS.widest)
         rows["event_time"], rows["label_time"] = integers(table, "event_time"), integers(table, "label_time")
         rows["tie"] = [schema.tie(each) for each in table.column("transaction_id").to_pylist()]
@@ -121,20 +123,25 @@ class Scope:
             if key.labels is not None:
                 number, present = entity_numbers(table, key.entity)
                 records[key.labels.number] = self._chosen(key.labels, number, present, rows)
-        recent = rows["event_time"] >= self._oldest(layout.history_us)
+        recent = rows["event_time"] >= self.oldest(layout.history_us)
         return Cut(records, np.empty(0, id_type(layout)), int(np.count_nonzero(recent)))
 
-    def _oldest(self, history_us: int) -> int:
+    def oldest(self, history_us: int) -> int:
+        """Return the oldest event time of what is kept with such a history, microseconds."""
         return self.about.as_of_us - self.about.late_us - history_us
 
-    def _held(self, table: pa.Table, time: str) -> pa.Table:
-        if self.about.until_us is None:
+    def _held(self, table: pa.Table, column: str, since: int | None) -> pa.Table:
+        if self.about.until_us is None and since is None:
             return table
-        return table.filter(pa.array(integers(table, time) < self.about.until_us))
+        time = integers(table, column)
+        kept = np.ones(len(time), np.bool_) if since is None else time >= since
+        return table.filter(
+            pa.array(kept if self.about.until_us is None else kept & (time < self.about.until_us))
+        )
 
     def _chosen(self, track: Track, number: Ints, present: Bools, rows: Packed) -> Packed:
         """The records of this track with their entities."""
-        chosen = np.flatnonzero(present & (rows["event_time"] >= self._oldest(track.history_us)))
+        chosen = np.flatnonzero(present & (rows["event_time"] >= self.oldest(track.history_us)))
         whole = np.empty(len(chosen), with_entity(track))
         whole[ENTITY] = number[chosen]
         for name in rows.dtype.names or ():
@@ -148,7 +155,7 @@ class Scope:
         for key in layout.labelled:
             number, present = entity_numbers(table, key.entity)
             ids[str(key.number)] = np.where(present, number, NO_TEXT)
-        kept: Packed = ids[ids["event_time"] >= self._oldest(layout.history_us)]
+        kept: Packed = ids[ids["event_time"] >= self.oldest(layout.history_us)]
         return kept
 
     def _read(
@@ -207,6 +214,14 @@ def after_everything(lake: Lake, version: int | None) -> int:
 def day_of(time: int) -> date:
     """Return the UTC date of a time in microseconds."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)).date()
+
+
+def runs(rows: Packed) -> Iterator[tuple[int, Packed]]:
+    """The entities of records that are ordered by them, each with its own."""
+    entity = np.ascontiguousarray(rows[ENTITY])
+    begin = np.flatnonzero(np.append(True, entity[1:] != entity[:-1])).tolist() if len(rows) else []
+    for first, last in zip(begin, [*begin[1:], len(rows)], strict=False):
+        yield int(entity[first]), rows[first:last]
 
 
 def groups(parts: Iterable[Part], rows: int) -> list[list[Part]]:

@@ -7,9 +7,11 @@ and serves every feature set that the layout covers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +22,15 @@ from fraud.features.facts import NO_TEXT, Floats, Ints
 from fraud.features.layout import KeyLayout, Layout
 from fraud.features.online import EntityPast, OnlineFeatures, OnlineTransaction, record_of
 from fraud.features.packed import Packed
-from fraud.features.past import Pages, Past
+from fraud.features.past import MemoryPages, Pages, Past, entity_of
 from fraud.features.spec import FeatureSet
 from fraud.features.track import LABELS, Track
-from fraud.schema import tie as tie_of
+from fraud.schema import tie as tie_of_id
 from fraud.storage.state_keys import (
+    ABOUT,
+    ANSWERS,
     FORMAT_VERSION,
+    IDS,
     MARK_BYTES,
     About,
     Known,
@@ -34,16 +39,25 @@ from fraud.storage.state_keys import (
     answer_of,
     answer_value,
     id_key,
+    known_of,
     known_value,
     newest_item,
     read_about,
     read_known,
     read_newest,
+    tie_of,
+    time_of,
 )
 from fraud.storage.state_store import Item, LmdbStore, Store
 
 LATE_US: Final = 86_400_000_000
 """How much older than the newest facts a transaction may be and still see its whole windows: a day."""
+
+_ANSWERS_US: Final = 2 * 86_400_000_000
+"""How long answers are kept after the newest facts."""
+_ENTITIES_AT_ONCE: Final = 50
+_IDS_AT_ONCE: Final = 1_000
+"""Changed in one transaction of the store: a replica waits as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ def create(path: Path, about: About, *, items: Iterable[Item] = (), sources: Sou
     path.mkdir(parents=True)
     store = LmdbStore(path, create=True)
     store.load(items)
-    last = [(b"\xf2about", about.to_bytes()), newest_item(about.as_of_us), (sources or Sources(())).to_item()]
+    last = [(ABOUT, about.to_bytes()), newest_item(about.as_of_us), (sources or Sources(())).to_item()]
     store.load(last)
     store.sync()
     store.close()
@@ -155,7 +169,7 @@ class OnlineState:
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
         """Add a label; return False where the transaction is not known here."""
-        tie = tie_of(transaction_id)
+        tie = tie_of_id(transaction_id)
         return self._store.transact(lambda pages: self._label(pages, tie, label_time_us, source, is_fraud))
 
     def insert(self, track: Track, rows: Mapping[int, Packed]) -> None:
@@ -175,6 +189,83 @@ class OnlineState:
 
         self._store.transact(work)
 
+    def remember(self, ids: Packed) -> int:
+        """Know transactions of the lake by their ids; return how many were not known.
+
+        Args:
+            ids: Records of ``tie``, ``event_time`` and the number of each labelled entity.
+        """
+        rows = iter(ids.tolist())
+        unknown = 0
+        while batch := list(islice(rows, _IDS_AT_ONCE)):
+            unknown += self._store.transact(partial(_remember, ids=batch))
+        return unknown
+
+    def add_sources(self, names: set[str]) -> Sources:
+        """Know sources of labels; return all that are known."""
+
+        def work(pages: Pages) -> Sources:
+            sources = Sources.read(pages)
+            if names <= set(sources.names):
+                return sources
+            sources = sources.with_names(names)
+            pages.put(*sources.to_item())
+            return sources
+
+        return self._store.transact(work)
+
+    def advance(self, about: About) -> int:
+        """Say what of the lake was brought in; once a day, forget what no window reaches any more.
+
+        Returns:
+            How many transactions were forgotten.
+        """
+        forgotten = self._forget(about.as_of_us) if about.as_of_us > self.about.as_of_us else 0
+        self._store.transact(lambda pages: pages.put(ABOUT, about.to_bytes()))
+        self.about = about
+        return forgotten
+
+    def pasts(self, track: Track) -> Iterator[tuple[int, Packed]]:
+        """All entities of a track in the order of their keys, each with its records."""
+        items = self._store.scan(bytes((track.number,)), bytes((track.number + 1,)))
+        for entity, own in groupby(items, lambda item: entity_of(item[0])):
+            pages = MemoryPages()
+            pages.values.update(own)
+            yield entity, Past(track, pages, entity).everything()
+
+    def ids(self) -> Iterator[tuple[int, Known]]:
+        """All known transactions by their ties, in the order of their keys."""
+        for key, value in self._store.scan(IDS, ANSWERS):
+            yield tie_of(key), known_of(value, len(self.layout.labelled))
+
+    def sources(self) -> Sources:
+        """Return the sources of labels."""
+        return self._store.read(Sources.read)
+
+    def _forget(self, newest: int) -> int:
+        """Forget what is older than the history before a time; return how many transactions that are."""
+        self._store.transact(lambda pages: pages.put(*newest_item(newest)))
+        for key in self.layout.keys.values():
+            for track in key.tracks:
+                self._forget_records(track, newest - self.about.late_us - track.history_us)
+        self._forget_items(ANSWERS, newest - _ANSWERS_US)
+        return self._forget_items(IDS, newest - self.about.late_us - self.layout.history_us)
+
+    def _forget_records(self, track: Track, oldest: int) -> None:
+        old = (entity for entity, rows in self.pasts(track) if rows["event_time"][0] < oldest)
+        while batch := list(islice(old, _ENTITIES_AT_ONCE)):
+            self._store.transact(partial(_forget, track=track, entities=batch, oldest=oldest))
+
+    def _forget_items(self, space: bytes, oldest: int) -> int:
+        """Forget the ids, or the answers, of older transactions."""
+        items = self._store.scan(space, bytes((space[0] + 1,)))
+        old = (key for key, value in items if time_of(value) < oldest)
+        forgotten = 0
+        while batch := list(islice(old, _IDS_AT_ONCE)):
+            self._store.transact(partial(_delete, keys=batch))
+            forgotten += len(batch)
+        return forgotten
+
     def _features(self, feature_set: FeatureSet) -> OnlineFeatures:
         if feature_set.version not in self._ready:
             self.check(feature_set)
@@ -192,7 +283,7 @@ class OnlineState:
                 raise ConflictError(transaction.transaction_id)
             answer = pages.get(answer_key(transaction.tie))
             if answer is not None:
-                return answer_of(answer)[1]
+                return answer_of(answer)
         pasts = self._recorded(pages, transaction)
         if known is None:
             for past in pasts.values():
@@ -244,11 +335,30 @@ class OnlineState:
             past.save()
 
 
+def _forget(pages: Pages, *, track: Track, entities: Iterable[int], oldest: int) -> None:
+    for entity in entities:
+        past = Past(track, pages, entity)
+        past.forget(oldest)
+        past.save()
+
+
+def _delete(pages: Pages, *, keys: Iterable[bytes]) -> None:
+    for key in keys:
+        pages.delete(key)
+
+
+def _remember(pages: Pages, *, ids: Iterable[tuple[int, ...]]) -> int:
+    unknown = [(tie, known) for tie, *known in ids if pages.get(id_key(tie)) is None]
+    for tie, (event_time, *entities) in unknown:
+        pages.put(id_key(tie), known_value(Known(event_time, tuple(entities))))
+    return len(unknown)
+
+
 def _answered(pages: Pages, transaction: OnlineTransaction, body: bytes) -> bytes:
     """Store an answer where there is none, and return the one that is stored."""
     key = answer_key(transaction.tie)
     present = pages.get(key)
     if present is not None:
-        return answer_of(present)[1]
+        return answer_of(present)
     pages.put(key, answer_value(transaction.event_time_us, body))
     return body

@@ -112,6 +112,17 @@ def answer_key(tie: int) -> bytes:
     return ANSWERS + _KEY.pack(tie & (2**64 - 1))
 
 
+def tie_of(key: bytes) -> int:
+    """Return the tie of the transaction whose key it is."""
+    number: int = _KEY.unpack_from(key, 1)[0]
+    return number - 2**64 if number >= 2**63 else number
+
+
+def time_of(value: bytes) -> int:
+    """Return the event time of the transaction whose id or answer is stored."""
+    return int(_TIME.unpack_from(value)[0])
+
+
 def read_known(pages: Pages, tie: int, entities: int) -> Known | None:
     """Return what is known of a transaction in a layout with so many labelled entities."""
     raw = pages.get(id_key(tie))
@@ -134,9 +145,9 @@ def answer_value(event_time: int, body: bytes) -> bytes:
     return _TIME.pack(event_time) + body
 
 
-def answer_of(raw: bytes) -> tuple[int, bytes]:
-    """Return the event time and the body of a stored answer."""
-    return int(_TIME.unpack_from(raw)[0]), raw[_TIME.size :]
+def answer_of(raw: bytes) -> bytes:
+    """Return the body of a stored answer."""
+    return raw[_TIME.size :]
 
 
 @dataclass(frozen=True)
