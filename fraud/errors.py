@@ -10,6 +10,8 @@
     │   ├── QualityError        more rows were refused than the settings allow
     │   ├── ConflictError       a known transaction id came with other content
     │   ├── FormatVersionError  something on disk was written in another format version
+    │   ├── ChangedMeanwhileError  another run changed the table
+    │   ├── VerificationError   features differ from what another way to them gives
     │   └── StateError          the online state is not what the lake makes of it
     ├── ModelError
     │   ├── ModelNotFoundError  nothing answers to that model name and alias
@@ -24,7 +26,7 @@ so that an error survives the pickling between a Ray worker and the driver.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -184,6 +186,31 @@ class StateError(DataError):
             f"the online state at {self.path} differs from the lake in {self.counts} "
             f"(first: {'; '.join(self.first)}): run `fraud state build`"
         )
+
+
+class VerificationError(DataError):
+    """Features differ from what another way to them gives."""
+
+    code: ClassVar[str] = "verification"
+
+    def __init__(
+        self,
+        table: str,
+        differences: Mapping[str, int],
+        first: Sequence[tuple[str, str, str, float, float]],
+    ) -> None:
+        super().__init__(table, dict(differences), tuple(first))
+        self.table = table
+        self.differences = dict(differences)
+        self.first = tuple(first)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} by {how}" for how, count in self.differences.items() if count)
+        shown = "; ".join(
+            f"{how}: {name} of {transaction_id} is {expected!r} in the table, {found!r} otherwise"
+            for how, transaction_id, name, found, expected in self.first
+        )
+        return f"{self.table} differs: {counts} (first: {shown})"
 
 
 class ModelError(FraudError):

@@ -91,7 +91,17 @@ def mapping_check(
 
 
 @command(app)
-def featurize(*, config: Config, lake: LakeUri, work: WorkDir, features: Features = None) -> Report:
+def featurize(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    features: Features = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Then compute days of them in three other ways, and compare.")
+    ] = False,
+    verify_days: Annotated[int, typer.Option(min=1, help="How many days, the newest among them.")] = 3,
+) -> Report:
     """Compute the features of all transactions that have none yet."""
     from cluster import wiring
     from cluster.runtime import connect
@@ -99,8 +109,14 @@ def featurize(*, config: Config, lake: LakeUri, work: WorkDir, features: Feature
     from fraud.jobs.featurize import run
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work, "features.feature_set": features})
+    tables, feature_set = wiring.lake(settings), wiring.feature_set(settings)
     with connect(settings.ray, name="fraud featurize"):
-        return run(wiring.lake(settings), wiring.feature_set(settings), settings.features)
+        report = run(tables, feature_set, settings.features)
+        if verify:
+            from fraud.jobs.verify_features import run as run_verify
+
+            report["verified"] = run_verify(tables, feature_set, days=verify_days)
+    return report
 
 
 @command(state_app, name="build")

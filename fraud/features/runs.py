@@ -102,9 +102,10 @@ def cover(group: Ints, seen: Runs) -> Runs:
 
 def _reach(group: Ints, end: Ints) -> Ints:
     """The greatest end so far within each group, whose rows stand together."""
-    number = np.cumsum(np.append(0, group[1:] != group[:-1]))[: len(group)]
+    number: Ints = np.cumsum(np.append(0, group[1:] != group[:-1]))[: len(group)]
     width = int(end.max(initial=0)) + 1
-    return np.maximum.accumulate(end + number * width) - number * width
+    reach: Ints = np.maximum.accumulate(end + number * width)
+    return reach - number * width
 
 
 def own_total(group: Ints, seen: Runs) -> Ints:
@@ -128,5 +129,6 @@ def stable_order(code: Ints) -> Ints:
     """The stable order of codes from 0 on: 16 bits at a time, which NumPy sorts by radix."""
     order: Ints = np.argsort(code.astype(np.uint16), kind="stable")
     for shift in range(16, int(code.max(initial=0)).bit_length(), 16):
-        order = order[np.argsort((code[order] >> shift).astype(np.uint16), kind="stable")]
+        place: Ints = np.argsort((code[order] >> shift).astype(np.uint16), kind="stable")
+        order = order[place]
     return order

@@ -259,7 +259,7 @@ def features_stem(part: Part) -> str:
 
 
 def _read(work: Work, group: Group) -> pa.Table:
-    """The group's rows that are scored or enter a window, in order, with their ``position``, see ``Slice``."""
+    """The group's rows that are scored or enter a window, in order, with ``position`` as in ``Slice``."""
     columns = ["kind", *_TIMES, *work.feature_set.entities]
     for window in work.feature_set.windows:
         columns += [_stored(column) for column in _values(window)]

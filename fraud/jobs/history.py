@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date
 
 import numpy as np
 
 from fraud import schema
 from fraud.features.facts import Bools, Ints
 from fraud.features.spec import FeatureSet
-from fraud.storage.lake import Lake
-
-_MICROSECOND = 1_000_000
+from fraud.features.window import DAY_US, NEVER
+from fraud.jobs.entity_numbers import integers
+from fraud.storage.lake import Lake, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +39,23 @@ class History:
 
 
 def history_of(lake: Lake, feature_set: FeatureSet, version: int) -> History:
-    """Read where history begins off the footers of the oldest files of ``transactions``.
+    """Read where history begins off the oldest files of ``transactions``.
 
-    A file counts from the time its first row was known: a file of older days that comes late makes no earlier
-    row complete.
+    Older days that come late make no row complete that could not know them.
     """
-    known: list[int] = []
-    oldest: list[int] = []
+    event, known = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for part in lake.parts(schema.TRANSACTIONS, version=version):
-        day = datetime.combine(part.event_date, datetime.min.time(), UTC) if part.event_date else None
-        if known and day is not None and known[-1] <= _micros(day):
-            break  # no later day's file can be known earlier or hold anything older
-        least = lake.part_minimum(schema.TRANSACTIONS, part, "known_at")
-        if least is not None and (not known or _micros(least) < known[-1]):
-            known.append(_micros(least))
-            oldest.append(_micros(lake.part_minimum(schema.TRANSACTIONS, part, "event_time")))
-    reach = round(feature_set.history.total_seconds() * _MICROSECOND)
-    running = np.minimum.accumulate(np.array(oldest[::-1], np.int64))
-    return History(np.array(known[::-1], np.int64), running, reach)
+        if min((int(each.min()) for each in known if len(each)), default=NEVER) <= _midnight(part):
+            break  # what this day and later ones hold is younger than what was known by then
+        table = lake.read_part(schema.TRANSACTIONS, part, ["event_time", "known_at"])
+        event.append(integers(table, "event_time"))
+        known.append(integers(table, "known_at"))
+    order = np.argsort(np.concatenate(known))
+    oldest = np.minimum.accumulate(np.concatenate(event)[order])
+    reach = round(feature_set.history.total_seconds() * 1_000_000)
+    return History(np.concatenate(known)[order], oldest, reach)
 
 
-def _micros(at: datetime) -> int:
-    return round(at.timestamp() * _MICROSECOND)
+def _midnight(part: Part) -> int:
+    day = part.event_date or date.min
+    return (day - date(1970, 1, 1)).days * DAY_US

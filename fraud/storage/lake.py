@@ -124,15 +124,6 @@ class Lake:
         days = pa.array([part.event_date], pa.date32()).take(pa.array([0] * table.num_rows, pa.int32()))
         return table.append_column(pa.field(PARTITION, pa.date32(), nullable=False), days)
 
-    def part_minimum(self, name: str, part: Part, column: str) -> Any:
-        """The least value of a column in a part, read off its footer; None where there is none."""
-        footer = pq.ParquetFile(self.part_uri(name, part)).metadata
-        place = footer.schema.to_arrow_schema().get_field_index(column)
-        groups = [
-            footer.row_group(number).column(place).statistics for number in range(footer.num_row_groups)
-        ]
-        return min((found.min for found in groups if found is not None and found.has_min_max), default=None)
-
     def read(
         self,
         name: str,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fraud.features.online import OnlineTransaction
 from fraud.features.spec import FeatureSet, load
@@ -19,6 +21,8 @@ from fraud.storage.state import OnlineState
 
 FEATURES = Path(__file__).parents[2] / "configs" / "features"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Transactions = list[OnlineTransaction]
 
 
 @dataclass(frozen=True)
@@ -55,27 +59,27 @@ def replay(period: Period) -> Compared:
     build(lake, [features], Path(period.state), as_of=midnight(period.first))
     state = OnlineState.open(Path(period.state))
     labels = list(_labels(lake, period))
-    due, compared, differences = 0, 0, []
+    due, compared, differing = 0, 0, []
     for day in days(period.first, period.end):
-        rows = _transactions(lake, features, day)
+        rows = online_transactions(features, lake.read("transactions", days=(day, day + timedelta(days=1))))
         found = np.empty((len(rows), len(features.names)))
         for place, transaction in enumerate(rows):
             while due < len(labels) and labels[due][1] <= transaction.event_time_us:
                 assert state.label(*labels[due])
                 due += 1
-            _score(state, features, transaction, found[place])
-        differences += _differences(lake, features, day, [row.transaction_id for row in rows], found)
+            score(state, features, transaction, found[place])
+        differing += differences(lake, features, day, rows, found)
         compared += len(rows)
     state.close()
     shutil.rmtree(period.state)
-    return Compared(compared, due, differences[:10])
+    return Compared(compared, due, differing[:10])
 
 
 def days(first: date, end: date) -> list[date]:
     return [first + timedelta(days=number) for number in range((end - first).days)]
 
 
-def _score(
+def score(
     state: OnlineState, features: FeatureSet, transaction: OnlineTransaction, found: np.ndarray
 ) -> None:
     def decide(values: np.ndarray) -> bytes:
@@ -94,8 +98,8 @@ def _labels(lake: Lake, period: Period) -> Iterator[tuple[str, int, str, bool]]:
             yield row["transaction_id"], micros(row["label_time"]), row["source"], row["is_fraud"]
 
 
-def _transactions(lake: Lake, features: FeatureSet, day: date) -> list[OnlineTransaction]:
-    table = lake.read("transactions", days=(day, day + timedelta(days=1)))
+def online_transactions(features: FeatureSet, table: pa.Table) -> Transactions:
+    """Rows of ``transactions`` as requests, in the order in which they see each other."""
     ordered = table.sort_by([("event_time", "ascending"), ("tie", "ascending")])
     return [_online(features, row) for row in ordered.to_pylist()]
 
@@ -113,16 +117,17 @@ def _online(features: FeatureSet, row: dict[str, Any]) -> OnlineTransaction:
     )
 
 
-def _differences(
-    lake: Lake, features: FeatureSet, day: date, ids: Sequence[str], found: np.ndarray
+def differences(
+    lake: Lake, features: FeatureSet, day: date, rows: Transactions, found: np.ndarray
 ) -> list[str]:
-    table = lake.read(features.table, days=(day, day + timedelta(days=1))).sort_by("transaction_id")
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    assert table.column("transaction_id").to_pylist() == sorted(ids)
+    """The features of a day's transactions that are not equal to the last bit."""
+    whole = lake.read(features.table, days=(day, day + timedelta(days=1)))
+    ids = [row.transaction_id for row in rows]
+    table = whole.take(pc.index_in(pa.array(ids), whole.column("transaction_id").combine_chunks()))
+    assert table.column("transaction_id").to_pylist() == ids
     differing = []
     for place, name in enumerate(features.names):
-        online, batch = found[order, place], table.column(name).to_numpy()
+        online, batch = found[:, place], table.column(name).to_numpy()
         for row in np.flatnonzero((online != batch) & ~(np.isnan(online) & np.isnan(batch)))[:3]:
-            transaction = table.column("transaction_id")[int(row)].as_py()
-            differing.append(f"{name} of {transaction}: online {online[row]}, batch {batch[row]}")
+            differing.append(f"{name} of {ids[row]}: online {online[row]}, batch {batch[row]}")
     return differing

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from factories import label_table, micros, random_history, transaction_table
-from naive import Event, naive_window
 
 from fraud.errors import ChangedMeanwhileError, SchemaError, TableNotFoundError
+from fraud.features.definition import Event, naive_window
 from fraud.features.spec import FeatureSet, load, load_text
 from fraud.jobs import exchange, featurize
 from fraud.settings import FeatureSettings

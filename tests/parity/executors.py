@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from naive import Event
 
 from fraud.features.batch import EntityFrauds, window_features
+from fraud.features.definition import Event
 from fraud.features.facts import Facts, Frauds, pair_number, text_number
 from fraud.features.kind import Rows
 from fraud.features.row import row_features

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from naive import Event
 
+from fraud.features.definition import Event
 from fraud.features.spec import FeatureSet, load_text
 from fraud.schema import tie
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from executors import entity_of, facts_of
-from naive import Event
 
+from fraud.features.definition import Event
 from fraud.features.layout import Layout
 from fraud.features.online import EntityPast, OnlineFeatures, OnlineTransaction, record_of
 from fraud.features.past import MemoryPages

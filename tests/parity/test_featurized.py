@@ -11,8 +11,8 @@ import pytest
 from executors import differences, scored
 from factories import label_table, transaction_table
 from histories import FEATURES, random_events
-from naive import Event, naive_features
 
+from fraud.features.definition import Event, naive_features
 from fraud.features.spec import FeatureSet, load
 from fraud.jobs import featurize
 from fraud.settings import FeatureSettings

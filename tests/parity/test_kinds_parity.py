@@ -6,8 +6,8 @@ import pytest
 from executors import batch_features, differences, scored
 from histories import random_events
 from kind_examples import example
-from naive import naive_features
 
+from fraud.features.definition import naive_features
 from fraud.features.kinds import KINDS
 
 

@@ -10,7 +10,8 @@ from executors import batch_features, differences, scored
 from histories import FEATURES, histories, thorough
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from naive import Event, naive_features
+
+from fraud.features.definition import Event, naive_features
 
 
 def learnt_by(event: Event, t: int) -> Event:

@@ -7,10 +7,10 @@ from executors import differences, scored
 from histories import FEATURES, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import naive_features
 from pages import OnlineState
 
 from fraud.features import track
+from fraud.features.definition import naive_features
 
 
 @pytest.fixture(autouse=True, params=[20_000, 160, 1], ids=["a head", "chunks", "chunks of one"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from naive import Event, naive_features, naive_window
 
+from fraud.features.definition import Event, naive_features, naive_window
 from fraud.features.kinds.window import Window
 from fraud.features.spec import load_text
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from executors import batch_features
-from naive import Event
 
+from fraud.features.definition import Event
 from fraud.features.spec import load
 from fraud.schema import tie
 from fraud.simulate import population, scenario

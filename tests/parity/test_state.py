@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from executors import differences
 from factories import label_table, micros, random_history, transaction_table
-from naive import Event, naive_features
 
 from fraud.errors import ConfigError, ConflictError, FormatVersionError, SchemaError, TableNotFoundError
+from fraud.features.definition import Event, naive_features
 from fraud.features.online import OnlineTransaction
 from fraud.features.spec import FeatureSet, load, load_text
 from fraud.jobs.state import build

@@ -5,7 +5,8 @@ from __future__ import annotations
 from executors import batch_features, differences, scored
 from histories import FEATURES, histories, thorough
 from hypothesis import given
-from naive import naive_features
+
+from fraud.features.definition import naive_features
 
 
 @thorough

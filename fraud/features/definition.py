@@ -1,4 +1,4 @@
-"""The definition of every feature, written as plainly as it is stated; the oracle of the parity tests.
+"""The definition of every feature, written as plainly as it is stated, to hold the executors to.
 
 Whole numbers are Python's own. Of the product it uses the declarations' fields and names, and nothing else.
 """
@@ -21,6 +21,7 @@ from fraud.features.kinds.ratio import Ratio
 from fraud.features.kinds.window import Window
 from fraud.features.kinds.zscore import ZScore
 from fraud.features.spec import FeatureSet
+from fraud.features.window import duration_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +45,14 @@ class Event:
     numbers: Mapping[str, float | None] = field(default_factory=dict)
     texts: Mapping[str, str | None] = field(default_factory=dict)
 
-    def text(self, column: str) -> str | None:
-        if column in ("kind", "status"):
-            return {"kind": self.kind, "status": self.status}[column]
-        if column in self.texts:
-            return self.texts[column]
-        return self.entities[column] if self.entities else self.entity
+    def text(self, column: str | None) -> str | None:
+        """The text of a column, None where it is missing."""
+        own = {"kind": self.kind, "status": self.status, **self.entities, **self.texts}
+        return own.get(column or "", None if self.entities else self.entity)
 
-    def number(self, column: str) -> float | None:
-        value = self.amount if column == "amount" else self.numbers[column]
+    def number(self, column: str | None) -> float | None:
+        """The amount or a numeric attribute, None where it is missing."""
+        value = self.amount if column == "amount" else self.numbers[column or ""]
         return None if value is None or math.isnan(value) else value
 
 
@@ -63,7 +63,7 @@ def is_fraud_as_of(event: Event, t: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Past:
+class _Past:
     """What a window over one span holds at x."""
 
     window: Window
@@ -119,7 +119,7 @@ class Past:
         return (self.x.time - max(fact.time for fact in facts)) / 1e6 if facts else None
 
 
-def units(value: float, of: str | None) -> int:
+def _units(value: float, of: str | None) -> int:
     """An amount is whole; an attribute is added up in units of 2**-20, within +-2**22."""
     if of == "amount":
         return int(value)
@@ -127,14 +127,14 @@ def units(value: float, of: str | None) -> int:
     return round(Fraction(bounded) * 2**20)
 
 
-def of_values(stat: str, past: Past) -> float | None:
+def _of_values(stat: str, past: _Past) -> float | None:
     values = past.values
     if not values:
         return None
     if stat in ("min", "max"):
         return float(min(values) if stat == "min" else max(values))
     scale = 1.0 if past.window.of == "amount" else 2.0**-20
-    n, whole = len(values), [units(value, past.window.of) for value in values]
+    n, whole = len(values), [_units(value, past.window.of) for value in values]
     if stat == "sum":
         return float(sum(whole)) * scale
     if stat == "mean":
@@ -142,7 +142,7 @@ def of_values(stat: str, past: Past) -> float | None:
     return math.sqrt(n * sum(v * v for v in whole) - sum(whole) ** 2) / n * scale
 
 
-def of_fraud(stat: str, past: Past) -> float | None:
+def _of_fraud(stat: str, past: _Past) -> float | None:
     if stat == "seconds_since_last":
         return past.seconds_since(past.frauds)
     count, frauds = len(past.facts), len(past.frauds)
@@ -151,70 +151,76 @@ def of_fraud(stat: str, past: Past) -> float | None:
     return float(frauds) if stat == "sum" else frauds / count
 
 
-def first_time(past: Past) -> float:
+def _first_time(past: _Past) -> float:
     if past.window.of is None:
         return float(not past.before)
     own = past.x.text(past.window.of)
     return math.nan if own is None else float(own not in [fact.text(past.window.of) for fact in past.before])
 
 
-def statistic(stat: str, past: Past) -> float | None:
+def _statistic(stat: str, past: _Past) -> float | None:
     """None where there is nothing to say."""
     if any(past.x.text(column) is None for column in past.window.window):
         return math.nan
     if stat == "count":
         return float(len(past.facts))
     if stat == "first_time":
-        return first_time(past)
+        return _first_time(past)
     if stat == "distinct":
         return float(len({fact.text(past.window.of) for fact in past.facts} - {None}))
     if past.window.of == "fraud":
-        return of_fraud(stat, past)
-    return past.seconds_since(past.before) if stat == "seconds_since_last" else of_values(stat, past)
+        return _of_fraud(stat, past)
+    return past.seconds_since(past.before) if stat == "seconds_since_last" else _of_values(stat, past)
 
 
 def naive_window(window: Window, events: Sequence[Event], x: Event) -> dict[str, float]:
     """Every statistic of a window over every span, for one of the events."""
     empty = math.nan if window.empty is None else window.empty
-    pasts = {span: Past(window, span, events, x) for span in window.spans}
+    pasts = {span: _Past(window, span, events, x) for span in window.spans}
     values = {}
     for stat in window.stats:
         for span, past in pasts.items():
-            found = statistic(stat, past)
+            found = _statistic(stat, past)
             values[window.name(stat, span)] = empty if found is None else found
     return values
 
 
-def z_score(kind: ZScore, span: int, events: Sequence[Event], x: Event) -> float:
-    baseline = Window.model_construct(
-        window=kind.window, of=kind.zscore, delay=kind.delay, include_self=False
+def _z_score(kind: ZScore, span: int, events: Sequence[Event], x: Event) -> float:
+    baseline = Window(
+        window=kind.window,
+        of=kind.zscore,
+        stats=("mean", "std"),
+        spans=(duration_text(span),),
+        delay=duration_text(kind.delay),
+        include_self=False,
     )
-    past, value = Past(baseline, span, events, x), x.number(kind.zscore)
-    mean, std = statistic("mean", past), statistic("std", past)
+    past, value = _Past(baseline, span, events, x), x.number(kind.zscore)
+    mean, std = _statistic("mean", past), _statistic("std", past)
     if value is None or mean is None or std is None or not max(std, kind.floor) > 0:
         return math.nan
     return (value - mean) / max(std, kind.floor)
 
 
-def clock(kind: Calendar, zone: str, x: Event) -> float:
+def _clock(kind: Calendar, zone: str, x: Event) -> float:
     at = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=x.time)).astimezone(ZoneInfo(zone))
     if kind.calendar == "night":
-        return float(kind.hours[0] <= at.hour <= kind.hours[1])
+        first, last = kind.hours or (0, 0)
+        return float(first <= at.hour <= last)
     return float({"hour": at.hour, "day_of_week": at.weekday(), "weekend": at.weekday() >= 5}[kind.calendar])
 
 
-def category(kind: Categorical, x: Event) -> float:
+def _category(kind: Categorical, x: Event) -> float:
     text = x.text(kind.categorical)
     codes = {value: code for code, value in enumerate(kind.values_)}
     return math.nan if text is None else float(codes.get(text, len(codes)))
 
 
-def column(kind: Column, x: Event) -> float:
+def _column(kind: Column, x: Event) -> float:
     value = x.number(kind.column)
     return math.nan if value is None else float(value)
 
 
-def of_two(kind: Ratio | Difference, above: Mapping[str, float]) -> float:
+def _of_two(kind: Ratio | Difference, above: Mapping[str, float]) -> float:
     if isinstance(kind, Difference):
         return above[kind.difference] - above[kind.minus]
     return math.nan if above[kind.to] == 0 else above[kind.ratio] / above[kind.to]
@@ -228,16 +234,16 @@ def naive_features(feature_set: FeatureSet, events: Sequence[Event], x: Event) -
             case Window():
                 values |= naive_window(kind, events, x)
             case ZScore():
-                found = [z_score(kind, span, events, x) for span in kind.spans]
+                found = [_z_score(kind, span, events, x) for span in kind.spans]
                 values |= dict(zip(kind.names, found, strict=True))
             case Ratio() | Difference():
-                values[kind.names[0]] = of_two(kind, values)
+                values[kind.names[0]] = _of_two(kind, values)
             case Calendar():
-                values[kind.names[0]] = clock(kind, feature_set.time_zone, x)
+                values[kind.names[0]] = _clock(kind, feature_set.time_zone, x)
             case Categorical():
-                values[kind.names[0]] = category(kind, x)
+                values[kind.names[0]] = _category(kind, x)
             case Column():
-                values[kind.names[0]] = column(kind, x)
+                values[kind.names[0]] = _column(kind, x)
             case _:
                 raise NotImplementedError(f"define {kind.keyword} here, as plainly as it is stated")
     return values
