@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -110,12 +111,12 @@ def featurize(
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work, "features.feature_set": features})
     tables, feature_set = wiring.lake(settings), wiring.feature_set(settings)
-    with connect(settings.ray, name="fraud featurize"):
-        report = run(tables, feature_set, settings.features)
-        if verify:
-            from fraud.jobs.verify_features import run as run_verify
+    cluster = partial(connect, settings.ray, name="fraud featurize")
+    report = run(tables, feature_set, settings.features, cluster=cluster)
+    if verify:
+        from fraud.jobs.verify_features import run as run_verify
 
-            report["verified"] = run_verify(tables, feature_set, days=verify_days)
+        report["verified"] = run_verify(tables, feature_set, days=verify_days)
     return report
 
 

@@ -1,14 +1,13 @@
 """The exchange by entity: narrow rows travel to their entity's partition, features travel back.
 
-Large inputs go as plain named Ray tasks, bounded by the object store, which spills; Ray Data puts the
-features beside the rows and writes. Small inputs stay in this process, where threads share the arrays.
+These are plain named Ray tasks, bounded by the object store, which spills; Ray Data puts the features beside
+the rows and writes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,47 +18,15 @@ from numpy.typing import NDArray
 from fraud.features.batch import EntityFrauds
 from fraud.features.kinds.window import Window
 from fraud.jobs import feature_steps as steps
-from fraud.jobs.feature_steps import FeatureFile, Group, Piece, Slice, Work
+from fraud.jobs.feature_steps import FeatureFile, Group, PartitionedFrauds, Piece, Slice, Work
 from fraud.storage.lake import Part
 
 logger = logging.getLogger(__name__)
 
 _PART: Final = ("path", "rows", "size", "event_date")
 
-Frauds = dict[str, list[EntityFrauds]]
-"""Per entity key, partition after partition."""
 
-
-def here(work: Work, frauds: Frauds, threads: int) -> list[FeatureFile]:
-    """Compute and write in this process; return the features files."""
-    windows = work.feature_set.keys
-    with ThreadPoolExecutor(threads) as pool:
-        sent = list(pool.map(lambda group: steps.cut(work, group), work.groups))
-        places = list(enumerate(work.columns))
-        found = pool.map(
-            lambda place: steps.compute(
-                windows[place[1][0]], frauds[place[1][0]][place[1][1]], [slices[place[0]] for slices in sent]
-            ),
-            places,
-        )
-        pieces = [(key, given) for (key, _), given in zip(work.columns, found, strict=True)]
-        written = pool.map(
-            lambda number: steps.write(work, work.groups[number], _of_group(work, pieces, number)),
-            range(len(work.groups)),
-        )
-        return [part for parts in written for part in parts]
-
-
-def _of_group(
-    work: Work, pieces: Iterable[tuple[str, Sequence[Piece]]], number: int
-) -> dict[str, list[Piece]]:
-    own: dict[str, list[Piece]] = {key: [] for key in work.feature_set.keys}
-    for key, given in pieces:
-        own[key].append(given[number])
-    return own
-
-
-def on_ray(work: Work, frauds: Frauds) -> list[FeatureFile]:
+def run(work: Work, frauds: PartitionedFrauds) -> list[FeatureFile]:
     """Compute with Ray tasks and write with Ray Data; return the features files."""
     asking = [number for number, group in enumerate(work.groups) if group.asked]
     pieces = _exchange(ray.put(work), work, frauds, asking)
@@ -74,7 +41,7 @@ def on_ray(work: Work, frauds: Frauds) -> list[FeatureFile]:
 
 
 def _exchange(
-    shared: ray.ObjectRef[Work], work: Work, frauds: Frauds, asking: Sequence[int]
+    shared: ray.ObjectRef[Work], work: Work, frauds: PartitionedFrauds, asking: Sequence[int]
 ) -> list[list[tuple[str, ray.ObjectRef[Piece]]]]:
     """Start the exchange; return per asking group the references to its window features."""
     columns = work.columns

@@ -48,6 +48,11 @@ class Plan:
     again: tuple[Part, ...]
     outdated: tuple[Part, ...]
 
+    @property
+    def rows(self) -> int:
+        """Rows of all files to read."""
+        return sum(group.rows for group in self.groups)
+
 
 def labels_version(lake: Lake) -> int:
     """The version of ``labels`` counted from 1, 0 where there is none."""

@@ -29,6 +29,9 @@ from fraud.jobs.entity_numbers import entity_numbers, integers, text_numbers
 from fraud.jobs.history import History
 from fraud.storage.lake import Lake, Part
 
+PartitionedFrauds = dict[str, list[EntityFrauds]]
+"""Per entity key, partition after partition."""
+
 _TIMES = ("event_time", "tie", "known_at")
 
 

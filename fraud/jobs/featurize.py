@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyarrow as pa
@@ -16,9 +18,9 @@ import pyarrow as pa
 from fraud import schema
 from fraud.errors import ChangedMeanwhileError, SchemaError, TableNotFoundError
 from fraud.features.spec import FeatureSet
-from fraud.jobs import exchange
+from fraud.jobs import in_threads
 from fraud.jobs.feature_plan import APP, LABELS_APP, Plan, labels_version, plan
-from fraud.jobs.feature_steps import FeatureFile, Work, frauds_by_partition
+from fraud.jobs.feature_steps import FeatureFile, PartitionedFrauds, Work, frauds_by_partition
 from fraud.jobs.fraud_facts import fraud_labels, frauds_of
 from fraud.jobs.history import history_of
 from fraud.settings import FeatureSettings
@@ -27,13 +29,19 @@ from fraud.storage.lake import Lake
 logger = logging.getLogger(__name__)
 
 
-def run(lake: Lake, feature_set: FeatureSet, settings: FeatureSettings) -> dict[str, Any]:
+Cluster = Callable[[], AbstractContextManager[object]]
+
+
+def run(
+    lake: Lake, feature_set: FeatureSet, settings: FeatureSettings, *, cluster: Cluster = nullcontext
+) -> dict[str, Any]:
     """Compute and commit the features of the transactions that have none yet.
 
     Args:
         lake: Holds ``transactions`` and, where frauds are known, ``labels``.
         feature_set: What to compute.
         settings: How the work is cut.
+        cluster: Connects to Ray while inside; entered only where there is more work than this process takes.
 
     Returns:
         ``features_version``, ``table``, ``features``, ``transactions`` (new ones), ``recomputed`` (rows whose
@@ -57,7 +65,14 @@ def run(lake: Lake, feature_set: FeatureSet, settings: FeatureSettings) -> dict[
     committed = None
     if todo.groups or todo.outdated:
         before = lake.version(feature_set.table)
-        written = _compute(lake, feature_set, settings, todo, version)
+        work, frauds = _work(lake, feature_set, settings, todo, version)
+        if todo.rows <= settings.here_rows:
+            written = in_threads.run(work, frauds, _cpus())
+        else:
+            with cluster():
+                from fraud.jobs import exchange  # Ray reads its environment when it is imported
+
+                written = exchange.run(work, frauds)
         if lake.version(feature_set.table) != before:
             raise ChangedMeanwhileError(feature_set.table)
         committed = lake.commit(
@@ -103,21 +118,23 @@ def check_columns(present: pa.Schema, feature_set: FeatureSet) -> None:
         raise SchemaError(f"table {schema.TRANSACTIONS}", problems)
 
 
-def _compute(
+def _work(
     lake: Lake, feature_set: FeatureSet, settings: FeatureSettings, todo: Plan, version: int
-) -> list[FeatureFile]:
-    rows = sum(group.rows for group in todo.groups)
-    here = rows <= settings.here_rows
-    threads = len(os.sched_getaffinity(0))
-    partitions = threads if here else max(threads, -(-rows // settings.partition_rows))
+) -> tuple[Work, PartitionedFrauds]:
+    partitions = max(_cpus(), -(-todo.rows // settings.partition_rows))
+    logger.info(
+        "featurizing", extra={"rows": todo.rows, "groups": len(todo.groups), "partitions": partitions}
+    )
     history = history_of(lake, feature_set, version)
     work = Work(lake, feature_set, todo.groups, partitions, history)
-    frauds = _frauds(lake, feature_set, todo, partitions)
-    logger.info("featurizing", extra={"rows": rows, "groups": len(todo.groups), "partitions": partitions})
-    return exchange.here(work, frauds, threads) if here else exchange.on_ray(work, frauds)
+    return work, _frauds(lake, feature_set, todo, partitions)
 
 
-def _frauds(lake: Lake, feature_set: FeatureSet, todo: Plan, partitions: int) -> exchange.Frauds:
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _frauds(lake: Lake, feature_set: FeatureSet, todo: Plan, partitions: int) -> PartitionedFrauds:
     """The frauds of each entity that has a window over them; none for the others."""
     labels = _labels(lake, feature_set, todo)
     return {

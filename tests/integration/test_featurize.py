@@ -14,7 +14,7 @@ from factories import label_table, micros, random_history, transaction_table
 from fraud.errors import ChangedMeanwhileError, SchemaError, TableNotFoundError
 from fraud.features.definition import Event, naive_window
 from fraud.features.spec import FeatureSet, load, load_text
-from fraud.jobs import exchange, featurize
+from fraud.jobs import featurize, in_threads
 from fraud.settings import FeatureSettings
 from fraud.storage.lake import Lake
 
@@ -109,7 +109,7 @@ def test_second_run_reads_no_file_that_no_window_reaches(lake, monkeypatch):
     featurize.run(lake, HANDBOOK, HERE)
     lake.append("transactions", transactions.filter(last))
     read = []
-    monkeypatch.setattr(exchange.steps, "cut", lambda work, group, cut=exchange.steps.cut: (
+    monkeypatch.setattr(in_threads.steps, "cut", lambda work, group, cut=in_threads.steps.cut: (
         read.extend(file.part.event_date for file in group.files), cut(work, group))[1])  # fmt: skip
     featurize.run(lake, HANDBOOK, HERE)
     # 30 days end 7 days before the transaction: 37 days before 29 March.
@@ -268,14 +268,14 @@ def test_missing_column_is_refused_before_anything_is_written(lake):
 def test_two_runs_at_once_commit_once(lake, monkeypatch):
     transactions, _ = random_history(50, days=3, seed=4, start=START)
     lake.append("transactions", transactions)
-    compute = featurize._compute
+    here = in_threads.run
 
     def meanwhile(*args):
-        monkeypatch.setattr(featurize, "_compute", compute)
+        monkeypatch.setattr(in_threads, "run", here)
         featurize.run(lake, HANDBOOK, HERE)
-        return compute(*args)
+        return here(*args)
 
-    monkeypatch.setattr(featurize, "_compute", meanwhile)
+    monkeypatch.setattr(in_threads, "run", meanwhile)
     with pytest.raises(ChangedMeanwhileError, match="run this one again"):
         featurize.run(lake, HANDBOOK, HERE)
     assert lake.read(HANDBOOK.table).num_rows == 50
