@@ -13,7 +13,6 @@ from replay import (
     FEATURES,
     Compared,
     Transactions,
-    days,
     differences,
     micros,
     midnight,
@@ -34,6 +33,8 @@ from fraud.storage.state import OnlineState
 FIRST = date(2020, 1, 1)
 DAYS = 120
 DAY_US = 86_400_000_000
+STEP_DAYS = 1
+"""How often the lake grows: the state forgets what no window of the newest day reaches."""
 IDS = {
     "account_id": 2_000,
     "card_id": 3_000,
@@ -137,30 +138,32 @@ class Growing:
 
 
 def replay(growing: Growing) -> Compared:
-    """Ingest and score day by day, then featurize the whole lake and compare.
+    """Ingest and score step by step, then featurize the whole lake and compare.
 
-    What is known on a day is in the lake and followed before that day is scored, though nothing sees it
-    before its time; but for the transactions that come over the endpoint first: those follow in the evening.
+    What is known in a step is in the lake and followed before that step is scored, though nothing sees it
+    before its time; but for the transactions that come over the endpoint first: those follow with the next.
     """
     whole, features = history(growing.rows, growing.seed), load("card_not_present", FEATURES)
     lake, path = Lake(str(Path(growing.folder) / "lake")), Path(growing.folder) / "state"
-    known = _day(whole.transactions.column("known_at"))
-    happened = _day(whole.transactions.column("event_time"))
-    live = _live(whole.transactions, known, happened)
-    said = _day(whole.labels.column("label_time"))
+    known, said = _step(whole.transactions.column("known_at")), _step(whole.labels.column("label_time"))
+    asked, live = _on_time(whole.transactions), _live(whole.transactions)
     scored: list[tuple[date, Transactions, np.ndarray]] = []
-    for day in days(FIRST, FIRST + timedelta(days=DAYS)):
-        today = known == _number(day)
-        lake.append(schema.TRANSACTIONS, whole.transactions.filter(pa.array(today & ~live)))
-        lake.append(schema.LABELS, whole.labels.filter(pa.array(said == _number(day))))
-        if day == FIRST:
+    for step in range(DAYS // STEP_DAYS):
+        now = known == step
+        lake.append(schema.TRANSACTIONS, whole.transactions.filter(pa.array(now & ~live)))
+        lake.append(schema.LABELS, whole.labels.filter(pa.array(said == step)))
+        if step == 0:
             build(lake, [features], path, as_of=midnight(FIRST))
         follow(lake, path)
-        asked = today & (happened == known) & _on_time(whole.transactions)
-        scored.append((day, *_scored(path, features, whole.transactions.filter(pa.array(asked)))))
-        lake.append(schema.TRANSACTIONS, whole.transactions.filter(pa.array(today & live)))
+        first = FIRST + timedelta(days=step * STEP_DAYS)
+        scored.append((first, *_scored(path, features, whole.transactions.filter(pa.array(now & asked)))))
+        lake.append(schema.TRANSACTIONS, whole.transactions.filter(pa.array(now & live)))
     featurize.run(lake, features, FeatureSettings())
-    found = [each for day in scored for each in differences(lake, features, *day)]
+    found = [
+        each
+        for first, rows, values in scored
+        for each in differences(lake, features, (first, first + timedelta(days=STEP_DAYS)), rows, values)
+    ]
     return Compared(sum(len(rows) for _, rows, _ in scored), whole.labels.num_rows, found[:10])
 
 
@@ -174,13 +177,6 @@ def _scored(path: Path, features: FeatureSet, table: pa.Table) -> tuple[Transact
     return rows, found
 
 
-def _live(transactions: pa.Table, known: np.ndarray, happened: np.ndarray) -> np.ndarray:
-    """Half of those that nothing need be known of, on their day, but what a request says."""
-    told = _day(transactions.column("status_time").fill_null(pa.scalar(2**60, schema.TIME)))
-    plain = (known == happened) & (told > happened) & _on_time(transactions)
-    return plain & (transactions.column("tie").to_numpy() % 2 == 0)
-
-
 def _on_time(transactions: pa.Table) -> np.ndarray:
     """Scored as they happen."""
     known = pc.equal(transactions.column("known_at"), transactions.column("event_time"))
@@ -188,9 +184,12 @@ def _on_time(transactions: pa.Table) -> np.ndarray:
     return pc.and_(known, scored).to_numpy()
 
 
-def _day(times: pa.ChunkedArray) -> np.ndarray:
-    return times.cast(pa.int64()).to_numpy() // DAY_US
+def _live(transactions: pa.Table) -> np.ndarray:
+    """Half of those of which, within their step, nothing need be known but what the request says."""
+    told = _step(transactions.column("status_time").fill_null(pa.scalar(2**60, schema.TIME)))
+    plain = _on_time(transactions) & (told > _step(transactions.column("event_time")))
+    return plain & (transactions.column("tie").to_numpy() % 2 == 0)
 
 
-def _number(day: date) -> int:
-    return (day - date(1970, 1, 1)).days
+def _step(times: pa.ChunkedArray) -> np.ndarray:
+    return (times.cast(pa.int64()).to_numpy() - micros(midnight(FIRST))) // (STEP_DAYS * DAY_US)

@@ -60,8 +60,9 @@ def replay(period: Period) -> Compared:
     state = OnlineState.open(Path(period.state))
     labels = list(_labels(lake, period))
     due, compared, differing = 0, 0, []
-    for day in days(period.first, period.end):
-        rows = online_transactions(features, lake.read("transactions", days=(day, day + timedelta(days=1))))
+    for number in range((period.end - period.first).days):
+        day = (period.first + timedelta(days=number), period.first + timedelta(days=number + 1))
+        rows = online_transactions(features, lake.read("transactions", days=day))
         found = np.empty((len(rows), len(features.names)))
         for place, transaction in enumerate(rows):
             while due < len(labels) and labels[due][1] <= transaction.event_time_us:
@@ -73,10 +74,6 @@ def replay(period: Period) -> Compared:
     state.close()
     shutil.rmtree(period.state)
     return Compared(compared, due, differing[:10])
-
-
-def days(first: date, end: date) -> list[date]:
-    return [first + timedelta(days=number) for number in range((end - first).days)]
 
 
 def score(
@@ -118,10 +115,10 @@ def _online(features: FeatureSet, row: dict[str, Any]) -> OnlineTransaction:
 
 
 def differences(
-    lake: Lake, features: FeatureSet, day: date, rows: Transactions, found: np.ndarray
+    lake: Lake, features: FeatureSet, days: tuple[date, date], rows: Transactions, found: np.ndarray
 ) -> list[str]:
-    """The features of a day's transactions that are not equal to the last bit."""
-    whole = lake.read(features.table, days=(day, day + timedelta(days=1)))
+    """The features of some days' transactions that are not equal to the last bit."""
+    whole = lake.read(features.table, days=days)
     ids = [row.transaction_id for row in rows]
     table = whole.take(pc.index_in(pa.array(ids), whole.column("transaction_id").combine_chunks()))
     assert table.column("transaction_id").to_pylist() == ids

@@ -1,4 +1,4 @@
-"""Every transaction of the Handbook data through the online path has the features that the batch computes."""
+"""Every transaction of a history, scored online one by one, has the features that the batch computes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import card_not_present
 import pytest
 from replay import FEATURES, Period, replay
 
@@ -64,3 +65,17 @@ def test_every_transaction_replayed_equals_the_batch(handbook: Lake, tmp_path: P
     assert [difference for part in compared for difference in part.differences] == []
     assert sum(part.transactions for part in compared) == TRANSACTIONS
     assert sum(part.labels for part in compared) > 10_000
+
+
+@pytest.mark.timeout(7200)
+def test_history_of_many_entities_with_late_facts_replayed_equals_the_batch(tmp_path: Path) -> None:
+    """Most devices are missing, one ip is hot, outcomes, refunds and labels come late, some are withdrawn."""
+    populations = []
+    for seed in range(os.cpu_count() or 1):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        populations.append(card_not_present.Growing(100_000, seed, str(folder)))
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        compared = list(pool.map(card_not_present.replay, populations))
+    assert [difference for part in compared for difference in part.differences] == []
+    assert all(part.transactions > 80_000 and part.labels > 3_000 for part in compared)
