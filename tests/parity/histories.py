@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -51,62 +53,59 @@ features:
     "parity",
 )
 
-# Half-hours, one microsecond either side: the draws must land on the windows' edges.
-instants = st.builds(
-    lambda half_hours, jitter: ORIGIN + half_hours * HOUR // 2 + jitter,
-    st.integers(0, 18),
-    st.sampled_from([-1, 0, 0, 0, 0, 1]),
-)
-late = st.sampled_from([0, 0, 0, 0, HOUR // 2, 3 * HOUR, 30 * HOUR])
-# A label must often come in time for a window that ends an hour before, and be withdrawn inside it.
-labels = st.lists(
-    st.tuples(
-        st.sampled_from([0, 0, HOUR // 2, HOUR - 1, HOUR, HOUR + 1, 4 * HOUR]),
-        st.sampled_from(["bank", "api"]),
-        st.sampled_from([True, True, False]),
-    ),
-    max_size=3,
-    unique_by=lambda label: label[:2],
-)
-risks = st.one_of(
-    st.none(),
-    st.sampled_from([0.1, 0.1, -2.5, 5e6, -1e300]),
-    st.floats(-1e4, 1e4, allow_nan=False),
-)
-
-
-thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A history is large: on a busy machine it takes its time to be drawn."""
 
 
-@st.composite
-def events(draw, number: int) -> Event:
-    time = draw(instants)
-    status = draw(st.sampled_from([None, None, "approved", "declined", "reversed"]))
-    said_later = status is not None and draw(st.booleans())
+class Dice:
+    """Choices made of drawn bytes: one draw for an event with all of its columns, which still shrinks."""
+
+    def __init__(self, drawn: bytes) -> None:
+        self._drawn = iter(drawn)
+
+    def pick(self, *options: Any) -> Any:
+        return options[next(self._drawn) % len(options)]
+
+    def below(self, limit: int) -> int:
+        return int.from_bytes(bytes(next(self._drawn) for _ in range(4)), "big") % limit
+
+
+def event_of(number: int, dice: Dice) -> Event:
+    # Half-hours, one microsecond either side: the draws must land on the windows' edges.
+    time = ORIGIN + dice.below(18) * HOUR // 2 + dice.pick(0, 0, 0, 0, -1, 1)
+
+    def later() -> int:
+        return int(dice.pick(0, 0, 0, HOUR // 2, 3 * HOUR, 30 * HOUR))
+
+    # A label must often come in time for a window that ends an hour before, and be withdrawn inside it.
+    said = {
+        (time + dice.pick(0, 0, HOUR // 2, HOUR - 1, HOUR, HOUR + 1, 4 * HOUR), dice.pick("bank", "api")): (
+            dice.pick(True, True, False)
+        )
+        for _ in range(dice.pick(0, 0, 1, 1, 2, 3))
+    }
+    status = dice.pick(None, "approved", "declined", "reversed")
     return Event(
         str(number),
         None,
         time,
         tie(str(number)),
-        time + draw(late),
-        draw(st.one_of(st.integers(-5, 5), st.integers(0, 10**9))),
-        tuple((time + after, source, is_fraud) for after, source, is_fraud in draw(labels)),
-        draw(st.sampled_from(["purchase", "purchase", "purchase", "verification", "refund", "reversal"])),
+        time + later(),
+        dice.pick(0, 1, -5, 5, dice.below(10**9)),
+        tuple((at, source, is_fraud) for (at, source), is_fraud in said.items()),
+        dice.pick("purchase", "purchase", "purchase", "verification", "refund", "reversal"),
         status,
-        time + draw(late) if said_later else 0,
-        {
-            "card_id": draw(st.sampled_from(["a", "a", "b", None])),
-            "terminal_id": draw(st.sampled_from(["s", "t", None])),
-        },
-        {"risk": draw(risks)},
-        {"channel": draw(st.sampled_from(["web", "shop", "post", None]))},
+        dice.pick(0, time + later()) if status else 0,
+        {"card_id": dice.pick("a", "a", "b", None), "terminal_id": dice.pick("s", "s", "t", None)},
+        {"risk": dice.pick(None, 0.1, 0.1, -2.5, 5e6, -1e300, dice.below(10**9) / 1e5 - 5e3)},
+        {"channel": dice.pick("web", "shop", "post", None)},
     )
 
 
 @st.composite
 def histories(draw, most: int = 20) -> list[Event]:
-    return [draw(events(number)) for number in range(draw(st.integers(1, most)))]
+    drawn = draw(st.lists(st.binary(min_size=40, max_size=40), min_size=1, max_size=most))
+    return [event_of(number, Dice(one)) for number, one in enumerate(drawn)]
 
 
 def random_events(feature_set: FeatureSet, n: int, *, days: int, seed: int) -> list[Event]:

@@ -11,7 +11,7 @@ from histories import FEATURES, histories, thorough
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fraud.features.definition import Event, naive_features
+from fraud.features.definition import Event
 
 
 def learnt_by(event: Event, t: int) -> Event:
@@ -70,7 +70,6 @@ def check(events: list[Event], place: int, change: Callable[[Sequence[Event], Ev
     x = candidates[place % len(candidates)]
     whole = row_of(events, x)
     assert differences(row_of(change(events, x), x), whole) == {}
-    assert differences(whole, naive_features(FEATURES, events, x)) == {}
 
 
 @thorough
