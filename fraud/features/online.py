@@ -137,13 +137,18 @@ class OnlineFeatures:
             {name: np.array([transaction.text(name)]) for name in self._texts},
         )
         for name, window in self._windows:
-            rows.features.update(window.features(transaction, pasts.get(name)))
+            past = pasts.get(name)
+            rows.features.update(window.missing if past is None else window.features(transaction, past))
         features = row_features(self._feature_set, rows)
-        return np.concatenate([np.empty(0), *features.values()])
+        return np.array([column[0] for column in features.values()], np.float64)
 
 
 class _WindowPlan:
-    """One window: what it asks of the state, and what becomes of the answer."""
+    """One window: what it asks of the state, and what becomes of the answer.
+
+    Attributes:
+        missing: Its features where the transaction has no such entity.
+    """
 
     def __init__(self, window: Window, key: KeyLayout) -> None:
         parts = tuple(dict.fromkeys(part for stat in window.stats for part in PARTS[stat]))
@@ -151,7 +156,7 @@ class _WindowPlan:
         self._stats: list[tuple[Stat, tuple[str, ...]]] = [
             (stat, tuple(window.name(stat, span) for span in window.spans)) for stat in window.stats
         ]
-        self._names = window.names
+        self.missing = dict.fromkeys(window.names, np.array([np.nan]))
         self._text = window.of_text
         self._scale = _UNIT if window.of_number else 1.0
         self._empty = np.nan if window.empty is None else window.empty
@@ -170,10 +175,8 @@ class _WindowPlan:
         if self._is_of_fraud and key.labels is not None:
             self._ask_frauds = Ask(key.labels, 0, _of_frauds(parts), window.delay, self._ask.spans)
 
-    def features(self, transaction: OnlineTransaction, past: EntityPast | None) -> dict[str, Floats]:
-        """Each of shape ``(1,)``; missing where the transaction has no such entity."""
-        if past is None:
-            return {name: np.array([np.nan]) for name in self._names}
+    def features(self, transaction: OnlineTransaction, past: EntityPast) -> dict[str, Floats]:
+        """Each of shape ``(1,)``."""
         parts = self._parts(transaction, past)
         event_time = self._zero + transaction.event_time_us
         found = {}

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fraud.features.directory import Directory, Stretches
 from fraud.features.facts import NO_TEXT, Bools, Ints
 from fraud.features.packed import Packed
-from fraud.features.past import Past, whole_chunks
+from fraud.features.past import Past
 from fraud.features.statistics import NOTHING, Part, limbs
-from fraud.features.track import EXTREMES, Track, Values, values_of
+from fraud.features.track import EXTREMES, Track, exact_of, present_of, units_of
 
 Column = NDArray[Any]
 """A part of each span, shape ``(spans,)``."""
@@ -64,8 +65,7 @@ class Ask:
         return {part: self.track.column(stored, self.reading, self.number) for part, stored in wanted.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(NamedTuple):
     """The transaction whose windows are read.
 
     Attributes:
@@ -91,47 +91,49 @@ def read_parts(past: Past, ask: Ask, asker: Asker) -> dict[Part, Column]:
         Each part of shape ``(spans,)``.
     """
     low, high = asker.event_time - ask.reach, asker.event_time - ask.delay
-    if past.directory is None:
+    directory = past.directory
+    if not len(directory):
         return _Loose(past.head, ask, low, asker).parts()
-    begin, end, touched, touched_end = whole_chunks(past.directory, low, high, strict=not ask.delay)
-    apart = _apart(past.directory, ask, (begin, end, touched, touched_end), asker.event_time)
-    rows = past.loose(np.flatnonzero(apart).tolist())
-    loose = _Loose(rows, ask, low, asker).parts()
+    where = directory.stretches(low, high, strict=not ask.delay)
+    apart = _apart(directory, ask, where, asker.event_time)
+    loose = _Loose(past.loose(np.flatnonzero(apart).tolist()), ask, low, asker).parts()
     if not ask.columns:
         return loose
     return {
-        part: _joined(part, loose[part], _summed(part, past.directory[:, column], apart, begin, end))
+        part: _joined(part, loose[part], _summed(part, directory.table[column], apart, where))
         for part, column in ask.columns.items()
     }
 
 
-def _apart(directory: Ints, ask: Ask, places: tuple[Ints, int, Ints, int], now: int) -> Bools:
-    """Which chunks must be read row by row: at an edge of a window, or not yet settled."""
-    begin, end, touched, touched_end = places
+def _apart(directory: Directory, ask: Ask, where: Stretches, now: int) -> Bools:
+    """Which chunks must be read record by record: at an edge of a window, or not yet settled."""
+    oldest = int(where.first.min())
     apart = np.zeros(len(directory), np.bool_)
-    for first_whole, first in zip(begin.tolist(), touched.tolist(), strict=True):
-        apart[first : min(first_whole, touched_end)] = True
-        apart[max(end, first) : touched_end] = True
-    oldest = int(touched.min())
     if not ask.columns:
-        apart[oldest:touched_end] = True
+        apart[oldest : where.last] = True
         return apart
-    unsettled = directory[oldest:touched_end, ask.track.settled_column(ask.reading)] > now
-    apart[oldest:touched_end] |= unsettled
+    settled = directory.table[ask.track.settled_column(ask.reading), oldest : where.last]
+    apart[oldest : where.last] = settled > now
+    for begin, first in zip(where.begin.tolist(), where.first.tolist(), strict=True):
+        apart[first : min(begin, where.last)] = True
+        apart[max(where.end, first) : where.last] = True
     return apart
 
 
-def _summed(part: Part, column: Ints, apart: Bools, begin: Ints, end: int) -> Column:
+def _summed(part: Part, column: Ints, apart: Bools, where: Stretches) -> Column:
     """Join a part of the whole chunks of each window."""
     if part in EXTREMES or part == "last":
         values = column.view(np.float64) if part in EXTREMES else column
         nothing = np.nan if part in EXTREMES else NOTHING
         best = np.fmax if part in _LARGEST else np.fmin
         kept = np.where(apart, nothing, values)
-        return np.array([best.reduce(kept[first:end], initial=nothing) for first in begin.tolist()])
+        return np.array(
+            [best.reduce(kept[begin : where.end], initial=nothing) for begin in where.begin.tolist()]
+        )
     total = np.zeros(len(column) + 1, np.int64)
     np.cumsum(np.where(apart, 0, column), out=total[1:])
-    return total[np.maximum(end, begin)] - total[begin]
+    summed: Column = total[np.maximum(where.end, where.begin)] - total[where.begin]
+    return summed
 
 
 def _joined(part: Part, first: Column, second: Column) -> Column:
@@ -166,18 +168,18 @@ class _Loose:
     def parts(self) -> dict[Part, Column]:
         return {part: _PARTS[part](self) for part in self.ask.parts}
 
-    @cached_property
-    def values(self) -> Values:
-        return values_of(self.rows, self.ask.number or "")
+    def units(self) -> Ints:
+        return units_of(self.rows, self.ask.number or "")
 
     @cached_property
     def squares(self) -> tuple[Ints, Ints, Ints]:
-        return limbs(self.values.units)
+        return limbs(self.units())
 
     def total(self, values: NDArray[Any], end: int) -> Ints:
         """The sum over each window of the values that count."""
-        sums = np.zeros(len(self.rows) + 1, np.int64)
-        np.cumsum(values if self.chosen is None else values * self.chosen, out=sums[1:])
+        sums = np.empty(len(self.rows) + 1, np.int64)
+        sums[0] = 0
+        (values if self.chosen is None else values * self.chosen).cumsum(out=sums[1:])
         total: Ints = sums[end] - sums[self.begin]
         return total
 
@@ -187,14 +189,13 @@ class _Loose:
         return self.total(self.chosen, self.end)
 
     def present(self) -> Ints:
-        if self.ask.number is None or self.values.present is None:
-            return self.count()
-        return self.total(self.values.present, self.end)
+        present = present_of(self.rows, self.ask.number)
+        return self.count() if present is None else self.total(present, self.end)
 
     def extreme(self, best: np.ufunc) -> Column:
-        values = (
-            self.values.exact if self.chosen is None else np.where(self.chosen, self.values.exact, np.nan)
-        )
+        values = exact_of(self.rows, self.ask.number or "")
+        if self.chosen is not None:
+            values[~self.chosen] = np.nan
         return np.array(
             [best.reduce(values[first : self.end], initial=np.nan) for first in self.begin.tolist()]
         )
@@ -227,7 +228,7 @@ class _Loose:
 _PARTS: Final[Mapping[Part, Callable[[_Loose], Column]]] = {
     "count": _Loose.count,
     "present": _Loose.present,
-    "total": lambda loose: loose.total(loose.values.units, loose.end),
+    "total": lambda loose: loose.total(loose.units(), loose.end),
     "squares_high": lambda loose: loose.total(loose.squares[0], loose.end),
     "squares_mid": lambda loose: loose.total(loose.squares[1], loose.end),
     "squares_low": lambda loose: loose.total(loose.squares[2], loose.end),

@@ -1,4 +1,4 @@
-"""What is kept of one entity column for its windows: its transactions, or the labels of its frauds.
+"""What is kept of one entity column for its windows: its transactions, or their labels.
 
 Records are read in two ways: each for itself, and a whole chunk of them by its summary, once nothing about it
 can change any more. A summary is a row of whole numbers, see ``Track.summary``.
@@ -144,7 +144,7 @@ class Track:
             newest = int(counted["event_time"].max(initial=NOTHING))
             found += [reading.settled(rows), len(counted), newest]
         for reading_number, name in self.measures:
-            found += _valued(values_of(chosen[reading_number], name))
+            found += _valued(chosen[reading_number], name)
         return found
 
     def chunk_rows(self, rows: Packed) -> int:
@@ -156,35 +156,27 @@ CHUNK_BYTES: Final = 2 * 4096 - 16 - 2
 """Of a chunk's records: LMDB stores a large value in whole pages, with 16 bytes of its own; 2 are ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """The values of some records; arrays of shape ``(n,)``.
-
-    Attributes:
-        exact: As float64, NaN where missing.
-        units: In whole numbers, 0 where missing.
-        present: Which are not missing; None for all.
-    """
-
-    exact: Floats
-    units: Ints
-    present: Bools | None
+def units_of(rows: Packed, name: str) -> Ints:
+    """Return the amounts, or a numeric attribute, in whole numbers, 0 where missing; shape ``(n,)``."""
+    return rows[AMOUNT].astype(np.int64) if name == AMOUNT else whole(rows[name].astype(np.float64))
 
 
-def values_of(rows: Packed, name: str) -> Values:
-    """Return the amounts, or a numeric attribute, of records."""
-    if name == AMOUNT:
-        units = rows[AMOUNT].astype(np.int64)
-        return Values(units.astype(np.float64), units, None)
-    exact = rows[name].astype(np.float64)
-    return Values(exact, whole(exact), ~np.isnan(exact))
+def exact_of(rows: Packed, name: str) -> Floats:
+    """Return the amounts, or a numeric attribute, as float64, NaN where missing; shape ``(n,)``."""
+    exact: Floats = rows[name].astype(np.float64)
+    return exact
 
 
-def _valued(values: Values) -> list[int]:
-    n = len(values.units)
-    sums = [n if values.present is None else int(np.count_nonzero(values.present))]
-    sums += [int(column.sum()) for column in (values.units, *limbs(values.units))]
-    extremes = [np.fmin.reduce(values.exact, initial=np.nan), np.fmax.reduce(values.exact, initial=np.nan)]
+def present_of(rows: Packed, name: str | None) -> Bools | None:
+    """Tell which records have a value, shape ``(n,)``; None where all have."""
+    return None if name in (None, AMOUNT) else ~np.isnan(rows[name])
+
+
+def _valued(rows: Packed, name: str) -> list[int]:
+    units, exact, present = units_of(rows, name), exact_of(rows, name), present_of(rows, name)
+    sums = [len(rows) if present is None else int(np.count_nonzero(present))]
+    sums += [int(column.sum()) for column in (units, *limbs(units))]
+    extremes = [np.fmin.reduce(exact, initial=np.nan), np.fmax.reduce(exact, initial=np.nan)]
     return sums + np.array(extremes).view(np.int64).tolist()  # type: ignore[no-any-return]
 
 

@@ -21,7 +21,6 @@ from fraud.features.layout import Layout
 from fraud.features.packed import Packed
 from fraud.features.past import MemoryPages, Past, entity_key, head_value
 from fraud.features.spec import FeatureSet
-from fraud.features.statistics import NOTHING
 from fraud.features.track import Track
 from fraud.jobs.state_rows import ENTITY, scope_of
 from fraud.jobs.state_spill import Spilled, spill
@@ -112,7 +111,7 @@ def _past(track: Track, entity: int, rows: Packed) -> list[Item]:
     """The items of one entity, whose records are many or late or large."""
     pages = MemoryPages()
     past = Past(track, pages, entity)
-    past.insert(rows, oldest=NOTHING)
+    past.insert(rows)
     past.save()
     return sorted(pages.values.items())
 

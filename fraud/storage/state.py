@@ -41,10 +41,8 @@ from fraud.storage.state_keys import (
     id_key,
     known_of,
     known_value,
-    newest_item,
     read_about,
     read_known,
-    read_newest,
     tie_of,
     time_of,
 )
@@ -80,7 +78,7 @@ def create(path: Path, about: About, *, items: Iterable[Item] = (), sources: Sou
     path.mkdir(parents=True)
     store = LmdbStore(path, create=True)
     store.load(items)
-    last = [(ABOUT, about.to_bytes()), newest_item(about.as_of_us), (sources or Sources(())).to_item()]
+    last = [(ABOUT, about.to_bytes()), (sources or Sources(())).to_item()]
     store.load(last)
     store.sync()
     store.close()
@@ -157,15 +155,22 @@ class OnlineState:
             ConfigError: The state keeps less than the feature set needs.
             ConflictError: The id came before with another request, or from the lake with other content.
         """
-        ready = self._features(feature_set)
-        found = self._store.transact(
-            lambda pages: self._query(pages, ready, transaction, digest[:MARK_BYTES])
-        )
+        found = self.observe(feature_set, transaction, digest)
         if isinstance(found, bytes):
             return Answer(found, fresh=False)
         body = decide(found)
         kept = self._store.transact(lambda pages: _answered(pages, transaction, body))
         return Answer(kept, fresh=kept is body)
+
+    def observe(
+        self, feature_set: FeatureSet, transaction: OnlineTransaction, digest: bytes
+    ) -> Floats | bytes:
+        """Record a transaction once, and return its features, shape ``(features,)``, or the stored answer.
+
+        The arguments and what is raised are those of ``score``.
+        """
+        ready = self._features(feature_set)
+        return self._store.transact(lambda pages: self._query(pages, ready, transaction, digest[:MARK_BYTES]))
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
         """Add a label; return False where the transaction is not known here."""
@@ -184,7 +189,7 @@ class OnlineState:
             rank = Sources.read(pages).rank()
             for entity, new in rows.items():
                 past = Past(track, pages, entity)
-                past.insert(new, oldest=self._oldest(pages, track), rank=rank)
+                past.insert(new, rank)
                 past.save()
 
         self._store.transact(work)
@@ -244,7 +249,6 @@ class OnlineState:
 
     def _forget(self, newest: int) -> int:
         """Forget what is older than the history before a time; return how many transactions that are."""
-        self._store.transact(lambda pages: pages.put(*newest_item(newest)))
         for key in self.layout.keys.values():
             for track in key.tracks:
                 self._forget_records(track, newest - self.about.late_us - track.history_us)
@@ -277,14 +281,15 @@ class OnlineState:
     ) -> bytes | Floats:
         """Return the stored answer, or the features of a transaction that is recorded now or was before."""
         known = read_known(pages, transaction.tie, len(self.layout.labelled))
-        mine = self._known(transaction, mark)
+        entities = {name: transaction.entity(key.entity) for name, key in self.layout.keys.items()}
+        mine = self._known(transaction, entities, mark)
         if known is not None:
             if known not in (mine, Known(mine.event_time, mine.entities)):
                 raise ConflictError(transaction.transaction_id)
             answer = pages.get(answer_key(transaction.tie))
             if answer is not None:
                 return answer_of(answer)
-        pasts = self._recorded(pages, transaction)
+        pasts = self._recorded(pages, transaction, entities)
         if known is None:
             for past in pasts.values():
                 past.transactions.save()
@@ -292,27 +297,27 @@ class OnlineState:
             pages.put(id_key(transaction.tie), known_value(mine))
         return ready.read(transaction, pasts)
 
-    def _known(self, transaction: OnlineTransaction, mark: bytes) -> Known:
-        entities = (transaction.entity(key.entity) for key in self.layout.labelled)
-        numbers = tuple(NO_TEXT if entity is None else entity for entity in entities)
+    def _known(
+        self, transaction: OnlineTransaction, entities: Mapping[str, int | None], mark: bytes
+    ) -> Known:
+        labelled = [entities[name] for name, key in self.layout.keys.items() if key.labels is not None]
+        numbers = tuple(NO_TEXT if entity is None else entity for entity in labelled)
         return Known(transaction.event_time_us, numbers, mark)
 
-    def _recorded(self, pages: Pages, transaction: OnlineTransaction) -> dict[str, EntityPast]:
+    def _recorded(
+        self, pages: Pages, transaction: OnlineTransaction, entities: Mapping[str, int | None]
+    ) -> dict[str, EntityPast]:
         """The pasts of the transaction's entities with the transaction in them, not yet saved."""
         pasts = {}
         for name, key in self.layout.keys.items():
-            entity = transaction.entity(key.entity)
+            entity = entities[name]
             if entity is None:
                 continue
             pasts[name] = EntityPast(key, pages, entity)
             row = record_of(key, transaction)
             if row is not None:
-                pasts[name].transactions.insert(row, oldest=self._oldest(pages, key.transactions))
+                pasts[name].transactions.insert(row)
         return pasts
-
-    def _oldest(self, pages: Pages, track: Track) -> int:
-        """The oldest event time that a window of a transaction to come can reach."""
-        return read_newest(pages) - self.about.late_us - track.history_us
 
     def _label(self, pages: Pages, tie: int, label_time: int, source: str, is_fraud: bool) -> bool:
         known = read_known(pages, tie, len(self.layout.labelled))
@@ -331,7 +336,7 @@ class OnlineState:
     def _insert_label(self, pages: Pages, key: KeyLayout, entity: int, row: Packed, rank: Ints) -> None:
         past = EntityPast(key, pages, entity).labels
         if past is not None:
-            past.insert(row, oldest=self._oldest(pages, past.track), rank=rank)
+            past.insert(row, rank)
             past.save()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,7 +24,6 @@ FORMAT_VERSION: Final = 2
 IDS: Final = b"\xf0"
 ANSWERS: Final = b"\xf1"
 ABOUT: Final = b"\xf2about"
-NEWEST: Final = b"\xf2newest"
 SOURCES: Final = b"\xf2sources"
 
 _KEY: Final = struct.Struct(">Q")
@@ -77,18 +76,7 @@ def read_about(pages: Pages) -> About:
     return msgspec.json.decode(raw, type=About)
 
 
-def read_newest(pages: Pages) -> int:
-    """Return the time from which history is counted back, microseconds."""
-    return int(_TIME.unpack(pages.get(NEWEST) or bytes(_TIME.size))[0])
-
-
-def newest_item(time: int) -> Item:
-    """Return the item that ``read_newest`` reads."""
-    return NEWEST, _TIME.pack(time)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A transaction by its id.
 
     Attributes:

@@ -21,8 +21,8 @@ from fraud.features.past import Pages
 T = TypeVar("T")
 Item = tuple[bytes, bytes]
 
-_MAP_SIZE: Final = 1 << 40
-"""Address space, not disk: the file grows as it is written."""
+_MAP_SIZE: Final = 64 << 30
+"""The most that a state can hold. The file has this length, but takes the disk that was written to only."""
 _LOADED: Final = 200_000
 """Values written in one transaction of a load."""
 _SCANNED: Final = 1_000
@@ -72,7 +72,8 @@ class LmdbStore:
     """One LMDB file, for the processes of one node.
 
     Commits are not synced: after a power loss the state is built again from the lake and the journals, which
-    are.
+    are. Pages are changed in shared memory, where a commit takes a fifth of the time that writing them takes;
+    a process that is killed leaves the last commit whole.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -84,7 +85,13 @@ class LmdbStore:
         if not create and not (path / "data.mdb").is_file():
             raise ConfigError(str(path), "there is no online state here: run `fraud state build`")
         self._env = lmdb.open(
-            str(path), map_size=_MAP_SIZE, sync=False, metasync=False, max_readers=512, create=create
+            str(path),
+            map_size=_MAP_SIZE,
+            sync=False,
+            metasync=False,
+            writemap=True,
+            max_readers=512,
+            create=create,
         )
 
     def transact(self, work: Callable[[Pages], T]) -> T:

@@ -1,4 +1,4 @@
-"""One transaction against the online state: query, record and answer, on LMDB in one process.
+"""One transaction against the online state: its features, and its record in it, on LMDB in one process.
 
 Cards have 30 events each; one terminal has --rows events in its windows, every hundredth a known fraud.
 """
@@ -27,8 +27,6 @@ FEATURES = load("handbook", Path(__file__).parents[2] / "configs" / "features")
 DAY_US = 86_400_000_000
 NOW_US = 1_600_000_000_000_000
 CARDS, CARD_EVENTS = 10_000, 30
-ANSWER = b"x" * 600
-"""As long as a decision's record."""
 
 
 def events(rng: np.random.Generator, kind: np.dtype, n: int, days: float) -> Packed:
@@ -71,7 +69,7 @@ def measured(state: OnlineState, numbers: range, *, card: bool, terminal: bool) 
     waited, worked = [], []
     for transaction in requests(numbers, card, terminal):
         begun, cpu = time.perf_counter_ns(), time.thread_time_ns()
-        state.score(FEATURES, transaction, b"12345678", lambda _: ANSWER)
+        state.observe(FEATURES, transaction, b"12345678")
         worked.append(time.thread_time_ns() - cpu)
         waited.append(time.perf_counter_ns() - begun)
     spent = {"": waited, "cpu_": worked}

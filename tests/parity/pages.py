@@ -15,7 +15,6 @@ from fraud.features.spec import FeatureSet
 from fraud.features.track import LABELS
 
 SOURCES = ("api", "bank")
-LONG_AGO = -(2**62)
 
 
 def online_transaction(x: Event) -> OnlineTransaction:
@@ -38,7 +37,7 @@ class OnlineState:
                 form = key.transactions.format
                 rows = form.narrow(form.records(facts_of(feature_set, [event])))
                 past = EntityPast(key, self.pages, int(entity_of(key.entity, [event])[0])).transactions
-                past.insert(rows, oldest=LONG_AGO)
+                past.insert(rows)
                 past.save()
 
     def label(self, event: Event, said: tuple[int, str, bool]) -> None:
@@ -46,7 +45,7 @@ class OnlineState:
             if all(event.text(column) for column in key.entity):
                 past = EntityPast(key, self.pages, int(entity_of(key.entity, [event])[0])).labels
                 row = (event.time, event.tie, said[0], SOURCES.index(said[1]), said[2])
-                past.insert(np.array([row], LABELS.types[0]), oldest=LONG_AGO, rank=self._rank)
+                past.insert(np.array([row], LABELS.types[0]), self._rank)
                 past.save()
 
     def features(self, feature_set: FeatureSet, x: Event, *, record: bool = False) -> dict[str, float]:
@@ -59,7 +58,7 @@ class OnlineState:
             pasts[name] = EntityPast(key, self.pages, entity)
             row = record_of(key, transaction)
             if row is not None:
-                pasts[name].transactions.insert(row, oldest=LONG_AGO)
+                pasts[name].transactions.insert(row)
         found = OnlineFeatures(feature_set, self.layout).read(transaction, pasts)
         if record:
             for past in pasts.values():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fraud.features.facts import Floats, Ints
@@ -52,17 +53,17 @@ class Calendar(Kind):
 
     def values(self, rows: Rows) -> dict[str, Floats]:
         """The clock's number."""
-        return {self.names[0]: self._read(*_clock(rows.event_time, rows.time_zone))}
+        return {self.names[0]: self._read(rows.event_time, rows.time_zone).astype(np.float64)}
 
-    def _read(self, hour: Ints, weekday: Ints) -> Floats:
+    def _read(self, event_time: Ints, zone: str) -> NDArray[Any]:
         if self.calendar == "hour":
-            return hour.astype(np.float64)
+            return _hour(event_time, zone)
         if self.calendar == "day_of_week":
-            return weekday.astype(np.float64)
+            return _weekday(event_time, zone)
         if self.calendar == "weekend":
-            return (weekday >= 5).astype(np.float64)
-        first, last = self.hours or (0, 0)
-        return ((hour >= first) & (hour <= last)).astype(np.float64)
+            return _weekday(event_time, zone) >= 5
+        hour, (first, last) = _hour(event_time, zone), self.hours or (0, 0)
+        return (hour >= first) & (hour <= last)
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """What of the clock it is."""
@@ -76,9 +77,21 @@ class Calendar(Kind):
         return {self.names[0]: (f"{said}, in the set's time zone.", "the same")}
 
 
-def _clock(event_time: Ints, zone: str) -> tuple[Ints, Ints]:
-    """The local hour and weekday (Monday is 0)."""
+def _hour(event_time: Ints, zone: str) -> Ints:
+    """The local hour."""
     if zone == "UTC":
-        return event_time % _DAY_US // _HOUR_US, (event_time // _DAY_US + _EPOCH_WEEKDAY) % 7
-    local = pa.array(event_time).cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
-    return pc.hour(local).to_numpy(), pc.day_of_week(local).to_numpy()
+        return event_time % _DAY_US // _HOUR_US
+    hour: Ints = pc.hour(_local(event_time, zone)).to_numpy()
+    return hour
+
+
+def _weekday(event_time: Ints, zone: str) -> Ints:
+    """The local day of the week, Monday is 0."""
+    if zone == "UTC":
+        return (event_time // _DAY_US + _EPOCH_WEEKDAY) % 7
+    weekday: Ints = pc.day_of_week(_local(event_time, zone)).to_numpy()
+    return weekday
+
+
+def _local(event_time: Ints, zone: str) -> pa.Array:
+    return pa.array(event_time).cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
