@@ -26,6 +26,7 @@ features:
   - {calendar: hour}
   - {calendar: night, hours: [0, 6]}
   - {categorical: channel, values: [web, shop]}
+  - {categorical: kind, values: [verification]}
   - {window: card_id, of: amount, stats: [count, sum, mean, std, min, max], spans: [1h, 5h]}
   - {window: card_id, of: amount, stats: [count, sum, std, max], spans: [3h], include_self: false, empty: 0}
   - {window: card_id, of: amount, stats: [count, mean, min, seconds_since_last], spans: [2h, 6h], delay: 2h}
@@ -35,6 +36,8 @@ features:
   - {window: terminal_id, of: fraud, stats: [sum, mean], spans: [8h], delay: 30m, empty: 0}
   - {window: terminal_id, stats: [count, first_time, seconds_since_last], spans: [3h, 8h]}
   - {window: card_id, of: terminal_id, stats: [distinct, first_time], spans: [2h, 8h]}
+  - {window: card_id, of: kind, stats: [distinct, first_time], spans: [6h], where: {kind: [purchase, refund]}}
+  - {window: terminal_id, of: card_id, stats: [distinct, first_time], spans: [5h], where: {terminal_id: s}}
   - {window: card_id, of: channel, stats: [distinct, first_time], spans: [5h], include_self: false}
   - {window: [card_id, terminal_id], of: amount, stats: [count, max, seconds_since_last], spans: [6h]}
   - {window: [card_id, terminal_id], of: fraud, stats: [mean], spans: [9h], delay: 1h}
