@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fraud import schema
 from fraud.features.batch import EntityFrauds, window_features
-from fraud.features.facts import STATUS_TIME, Facts, Floats, Ints, in_order
+from fraud.features.facts import STATUS_TIME, Bools, Facts, Floats, Ints, in_order
 from fraud.features.kind import Rows
 from fraud.features.kinds.window import Window
 from fraud.features.row import row_features
@@ -177,11 +177,11 @@ def compute(windows: Sequence[Window], frauds: EntityFrauds, slices: Sequence[Sl
     ends = np.cumsum([len(piece.entity) for piece in slices])
     pieces = []
     for piece, end in zip(slices, ends, strict=True):
-        asked = np.flatnonzero(piece.position >= 0)
+        asked = piece.position >= 0
         rows = slice(end - len(piece.entity), end)
-        values = np.empty((len(columns), len(asked)))
+        values = np.empty((len(columns), np.count_nonzero(asked)))
         for number, column in enumerate(columns.values()):
-            np.take(column[rows], asked, out=values[number])
+            values[number] = column[rows] if asked.all() else column[rows][asked]
         pieces.append(Piece(piece.position[asked], values))
     return pieces
 
@@ -201,14 +201,49 @@ def write(work: Work, group: Group, pieces: Mapping[str, Sequence[Piece]]) -> li
     """
     asked = [file.part for file in group.files if file.asked]
     tables = [_scored(_read_part(work, part, _read_to_write(work.feature_set))) for part in asked]
-    columns = _gather(work, pieces, sum(table.num_rows for table in tables))
+    rows = sum(table.num_rows for table in tables)
+    found = {key: _Found.of(pieces[key], rows) for key in work.feature_set.keys}
     written, start = [], 0
     for part, table in zip(asked, tables, strict=True):
         stop = start + table.num_rows
-        own = {name: column[start:stop] for name, column in columns.items()}
-        written.append(_write(work, part, table, own))
+        columns: dict[str, Floats] = {}
+        for key, windows in work.feature_set.keys.items():
+            columns |= found[key].columns(window_names(windows), start, stop)
+        written.append(_write(work, part, table, columns))
         start = stop
     return written
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the partitions of an entity computed for a group's rows.
+
+    Attributes:
+        values: Their pieces side by side, shape ``(features, m)``.
+        place: Where each row's values are, ``m`` for a row without the entity, shape ``(rows,)``.
+    """
+
+    values: Floats
+    place: Ints
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], rows: int) -> _Found:
+        position = np.concatenate([piece.position for piece in pieces])
+        place = np.full(rows, len(position))
+        place[position] = np.arange(len(position))
+        return cls(np.concatenate([piece.values for piece in pieces], axis=1), place)
+
+    def columns(self, names: Sequence[str], start: int, stop: int) -> dict[str, Floats]:
+        """The features of some successive rows: what they read lies close together in every piece."""
+        place = self.place[start:stop]
+        absent = place == self.values.shape[1]
+        if not absent.any():
+            return {name: column[place] for name, column in zip(names, self.values, strict=True)}
+        place = np.where(absent, 0, place)
+        return {
+            name: np.where(absent, np.nan, column[place]) if len(column) else np.full(len(place), np.nan)
+            for name, column in zip(names, self.values, strict=True)
+        }
 
 
 def _read_to_write(feature_set: FeatureSet) -> list[str]:
@@ -218,18 +253,6 @@ def _read_to_write(feature_set: FeatureSet) -> list[str]:
 
 def _own_texts(feature_set: FeatureSet) -> list[str]:
     return list(dict.fromkeys(name for each in feature_set.declarations for name in each.texts))
-
-
-def _gather(work: Work, pieces: Mapping[str, Sequence[Piece]], rows: int) -> dict[str, Floats]:
-    columns: dict[str, Floats] = {}
-    for key, windows in work.feature_set.keys.items():
-        names = window_names(windows)
-        own = np.full((len(names), rows), np.nan)
-        for piece in pieces[key]:
-            for number in range(len(names)):
-                own[number, piece.position] = piece.values[number]
-        columns.update(zip(names, own, strict=True))
-    return columns
 
 
 def _write(work: Work, part: Part, table: pa.Table, windows: dict[str, Floats]) -> FeatureFile:
@@ -299,13 +322,22 @@ def _scored(table: pa.Table) -> pa.Table:
 
 
 def _of_kinds(table: pa.Table, kinds: Sequence[str]) -> pa.Table:
-    wanted = pc.is_in(table.column("kind"), value_set=pa.array(kinds))
-    return table if pc.all(wanted, min_count=0).as_py() else table.filter(wanted)
+    wanted = _is_of(table.column("kind"), kinds)
+    return table if wanted is None else table.filter(pa.array(wanted))
+
+
+def _is_of(column: pa.ChunkedArray, kinds: Sequence[str]) -> Bools | None:
+    """Which rows are of these kinds, shape ``(n,)``; None where their dictionaries hold no other."""
+    if all(set(chunk.dictionary.to_pylist()) <= set(kinds) for chunk in column.chunks):
+        return None
+    return np.asarray(pc.is_in(column, value_set=pa.array(kinds)), np.bool_)
 
 
 def _positions(table: pa.Table, start: int) -> NDArray[np.int32]:
     """Where each row stands among the scored ones, counted from ``start``; -1 for the others."""
-    scored = np.asarray(pc.is_in(table.column("kind"), value_set=pa.array(schema.SCORED_KINDS)))
+    scored = _is_of(table.column("kind"), schema.SCORED_KINDS)
+    if scored is None:
+        return np.arange(start, start + table.num_rows, dtype=np.int32)
     return np.where(scored, start + np.cumsum(scored) - 1, -1).astype(np.int32)
 
 
