@@ -1,0 +1,73 @@
+"""`fraud state` builds, follows and verifies; `fraud serve` refuses a state that replicas could not share."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import label_table, random_history, transaction_table
+
+from cluster.cli import main
+from cluster.service import check_nodes
+from fraud.errors import ConfigError
+from fraud.storage.lake import Lake
+
+START = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    monkeypatch.chdir(tmp_path)
+    lake = Lake(str(tmp_path / "work" / "lake"))
+    transactions, labels = random_history(200, days=40, seed=1, start=START)
+    lake.append("transactions", transactions)
+    lake.append("labels", labels)
+    return lake
+
+
+def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["state", *arguments, "--work", "work"]) == 0
+    out, _ = capfd.readouterr()
+    return json.loads(out)
+
+
+def test_a_state_is_built_for_several_feature_sets(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
+    window = "{window: card_id, stats: [count], spans: [2d]}"
+    text = f"{{format_version: 1, name: other, time_zone: UTC, features: [{window}]}}"
+    Path("other.yaml").write_text(text, encoding="utf-8")
+    built = run(capfd, "build", "--features", "handbook", "--features", "other.yaml")
+    assert len(set(built["features_versions"])) == 2
+
+
+def test_each_command_prints_what_it_did(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
+    built = run(capfd, "build")
+    assert list(built) == [
+        "as_of", "transactions", "labels", "entities", "features_versions", "path", "seconds"
+    ]  # fmt: skip
+    new = {"transaction_id": "new", "event_time": START + timedelta(days=39), "card_id": "c1"}
+    lake.append("transactions", transaction_table([new]))
+    lake.append("labels", label_table([{**new, "label_time": START + timedelta(days=40)}]))
+    followed = run(capfd, "follow")
+    assert (followed["transactions"], followed["known"], followed["labels"]) == (1, 0, 1)
+    verified = run(capfd, "verify")
+    assert verified["only_in_state"] == {"transactions": 0, "labels": 0}
+    assert verified["transactions"] == built["transactions"] + 1
+
+
+def test_following_before_building_says_what_to_run(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
+    for command in ("follow", "verify"):
+        assert main(["state", command, "--work", "work"]) == 1
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert err.strip().endswith("run `fraud state build`")
+        assert err.count("\n") == 1
+
+
+def test_a_state_is_refused_where_replicas_may_be_on_several_nodes() -> None:
+    alive, dead = {"Alive": True}, {"Alive": False}
+    check_nodes(Path("state"), [alive, dead, dead])
+    with pytest.raises(ConfigError, match=r"2 nodes.*Redis.*serve on a Ray of one node"):
+        check_nodes(Path("state"), [alive, dead, alive])
