@@ -181,6 +181,15 @@ def test_what_the_lake_says_of_a_scored_transaction_holds(lake: Lake, tmp_path: 
     assert seen == [0.0, 1.0]
 
 
+def test_scoring_an_ingested_transaction_leaves_its_record_alone(lake: Lake, tmp_path: Path):
+    shipped(lake, status="declined", known_at=START + DAY)
+    build(lake, [OTHER], tmp_path / "state")
+    state = OnlineState.open(tmp_path / "state")
+    assert state.score(OTHER, transaction("a", 1), b"digest", lambda _: b"one").fresh
+    state.close()
+    verify(lake, tmp_path / "state")
+
+
 @pytest.mark.usefixtures("small_chunks")
 def test_what_no_window_reaches_any_more_is_forgotten(lake: Lake, tmp_path: Path):
     rows = [
