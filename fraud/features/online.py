@@ -170,7 +170,6 @@ class _WindowPlan:
             number=number_of(window),
             text=window.of_text,
         )
-        self._zero = np.zeros_like(self._ask.spans)
         self._ask_frauds = None
         if self._is_of_fraud and key.labels is not None:
             self._ask_frauds = Ask(key.labels, 0, _of_frauds(parts), window.delay, self._ask.spans)
@@ -178,7 +177,7 @@ class _WindowPlan:
     def features(self, transaction: OnlineTransaction, past: EntityPast) -> dict[str, Floats]:
         """Each of shape ``(1,)``."""
         parts = self._parts(transaction, past)
-        event_time = self._zero + transaction.event_time_us
+        event_time = np.array([transaction.event_time_us])
         found = {}
         for stat, names in self._stats:
             values = read(stat, parts, event_time, scale=self._scale, empty=self._empty)

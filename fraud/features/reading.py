@@ -5,6 +5,7 @@ Whole chunks are read by their summaries; those at a window's edge, and the head
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,6 +58,11 @@ class Ask:
         return self.spans + self.delay
 
     @cached_property
+    def bounds(self) -> Ints:
+        """How far back each window begins, then how far they end, then the instant before that."""
+        return np.append(self.reach, [self.delay, self.delay + 1])
+
+    @cached_property
     def columns(self) -> dict[Part, int]:
         """Where summaries hold the parts; none where the window is of texts, which they lack."""
         if self.text is not None:
@@ -90,13 +96,13 @@ def read_parts(past: Past, ask: Ask, asker: Asker) -> dict[Part, Column]:
     Returns:
         Each part of shape ``(spans,)``.
     """
-    low, high = asker.event_time - ask.reach, asker.event_time - ask.delay
     directory = past.directory
     if not len(directory):
-        return _Loose(past.head, ask, low, asker).parts()
+        return _Loose(past.head, ask, asker).parts()
+    low, high = asker.event_time - ask.reach, asker.event_time - ask.delay
     where = directory.stretches(low, high, strict=not ask.delay)
     apart = _apart(directory, ask, where, asker.event_time)
-    loose = _Loose(past.loose(np.flatnonzero(apart).tolist()), ask, low, asker).parts()
+    loose = _Loose(past.loose(np.flatnonzero(apart).tolist()), ask, asker).parts()
     if not ask.columns:
         return loose
     return {
@@ -146,23 +152,23 @@ def _joined(part: Part, first: Column, second: Column) -> Column:
 class _Loose:
     """Records, and where windows begin and end among them."""
 
-    def __init__(self, rows: Packed, ask: Ask, low: Ints, asker: Asker) -> None:
+    def __init__(self, rows: Packed, ask: Ask, asker: Asker) -> None:
         self.rows = rows
         self.ask = ask
         self.own = asker.own
-        self.times = np.ascontiguousarray(rows["event_time"])
+        self.times = rows["event_time"].copy()
         self.chosen = ask.track.readings[ask.reading].at(rows, asker.event_time)
-        self.begin = self.times.searchsorted(low, "right")
-        self.before = self.end = int(self.times.searchsorted(asker.event_time - ask.delay, "right"))
+        places = self.times.searchsorted(asker.event_time - ask.bounds, "right")
+        self.begin, (end, first) = places[:-2], places[-2:].tolist()
+        self.before = self.end = end
         if not ask.delay:
-            self._place(asker)
+            self._place(asker, first)
 
-    def _place(self, asker: Asker) -> None:
-        """Tell the strictly earlier ones, and find the transaction itself."""
-        first = int(self.times.searchsorted(asker.event_time, "left"))
-        ties = self.rows["tie"][first : self.end]
-        self.before = first + int(ties.searchsorted(asker.tie))
-        found = self.before < self.end and int(ties[self.before - first]) == asker.tie
+    def _place(self, asker: Asker, first: int) -> None:
+        """Tell the strictly earlier ones, and find the transaction itself among those of its instant."""
+        ties = self.rows["tie"][first : self.end].tolist()
+        self.before = first + bisect_left(ties, asker.tie)
+        found = self.before < self.end and ties[self.before - first] == asker.tie
         self.end = self.before + (found and self.ask.itself)
 
     def parts(self) -> dict[Part, Column]:
@@ -184,9 +190,10 @@ class _Loose:
         return total
 
     def count(self) -> Ints:
-        if self.chosen is None:
-            return self.end - self.begin
-        return self.total(self.chosen, self.end)
+        if self.chosen is not None:
+            return self.total(self.chosen, self.end)
+        count: Ints = self.end - self.begin
+        return count
 
     def present(self) -> Ints:
         present = present_of(self.rows, self.ask.number)

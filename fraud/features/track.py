@@ -36,7 +36,7 @@ class Reading(Protocol):
     """Which records count for a window."""
 
     def at(self, rows: Packed, time: int) -> Bools | None:
-        """Which of the records count at a time, shape ``(n,)``; None where all do."""
+        """Which of the records, those of before a time, count then, shape ``(n,)``; None where all do."""
 
     def settled(self, rows: Packed) -> int:
         """From when on that no longer changes."""
@@ -58,7 +58,7 @@ class Entering:
     def at(self, rows: Packed, time: int) -> Bools | None:
         """Those that may enter and are known."""
         if self._is_plain and KNOWN_AT not in (rows.dtype.names or ()):
-            return rows["event_time"] <= time if len(rows) and rows["event_time"][-1] > time else None
+            return None
         facts = self.format.facts(rows)
         known: Bools = self.window.known(facts) <= time
         counted = None if self._is_plain else self.window.counts(facts)
