@@ -46,7 +46,7 @@ class FeatureSettings(Section):
     feature_set: str = Field(default="handbook", description="A name in configs/features or a file.")
     here_rows: int = Field(default=4_000_000, ge=0, description="Up to so many rows, no Ray task is started.")
     group_rows: int = Field(default=1_000_000, ge=1, description="Rows of the files that one task reads.")
-    partition_rows: int = Field(default=500_000, ge=1, description="Rows of an entity that one task holds.")
+    partition_rows: int = Field(default=1_000_000, ge=1, description="Rows of an entity that one task holds.")
 
 
 class TrainSettings(Section):

@@ -25,7 +25,7 @@ from fraud.features.runs import Runs
 from fraud.features.statistics import NOTHING, PARTS, Part, limbs, read, whole
 from fraud.features.timeline import Timeline, timelines
 
-_BLOCK_ROWS: Final = 200_000
+_BLOCK_ROWS: Final = 100_000
 """Rows worked on at a time: their arrays stay in the processor's cache."""
 
 
@@ -80,6 +80,7 @@ class _Window:
         self.frauds = frauds
         self.facts = line.facts
         self.chosen = window.counts(line.facts)
+        self._seen: dict[tuple[int, bool], Runs] = {}
         self.begin = line.seen_from(window.known(line.facts), window.delay)
 
     def features(self) -> dict[str, Floats]:
@@ -102,6 +103,8 @@ class _Window:
     def _once(
         self, found: dict[tuple[Part, bool], NDArray[Any]], part: Part, span: int, itself: bool
     ) -> NDArray[Any]:
+        if part == "present" and not self.window.of_number:
+            part = "count"
         if (part, itself) not in found:
             found[part, itself] = self._part(part, span, itself=itself)
         return found[part, itself]
@@ -109,13 +112,16 @@ class _Window:
     def _part(self, part: Part, span: int, *, itself: bool) -> NDArray[Any]:
         if self.window.of == "fraud" and part in _OF_FRAUDS:
             return _OF_FRAUDS[part](self._fraud_runs(span), len(self.facts))
-        if part == "present" and not self.window.of_number:
-            part = "count"
-        seen = self._runs(span, self._present if part in _OF_VALUES else self.chosen)
-        return _OF_FACTS[part](self, seen, itself)
+        return _OF_FACTS[part](self, self._runs(span, valued=part in _OF_VALUES), itself)
 
-    def _runs(self, span: int, chosen: Bools | None) -> Runs:
-        """Where the chosen facts are seen by others."""
+    def _runs(self, span: int, *, valued: bool) -> Runs:
+        """Where the chosen facts, or those that have a value, are seen by others."""
+        valued = valued and self.window.of_number is not None
+        if (span, valued) not in self._seen:
+            self._seen[span, valued] = self._seen_of(span, self._present if valued else self.chosen)
+        return self._seen[span, valued]
+
+    def _seen_of(self, span: int, chosen: Bools | None) -> Runs:
         end = self.line.first_at_offset(self.window.delay + span)
         if chosen is None:
             return Runs.of(self.line.all, self.begin, end)
@@ -150,17 +156,21 @@ class _Window:
     def _sum(self, seen: Runs, values: Ints, itself: bool) -> Ints:
         total = seen.total(values if seen.fact is self.line.all else values[seen.fact], len(values))
         own = self._own(self._present, itself)
-        return total if own is False else total + np.where(own, values, 0)
+        if own is not False:
+            total += values if own is True else np.where(own, values, 0)
+        return total
 
     def count(self, seen: Runs, itself: bool) -> Ints:
         """Transactions of the window."""
-        own = self._own(self.chosen, itself)
-        return seen.total(np.int64(1), len(self.facts)) + np.asarray(own, np.int64)
+        total = seen.total(np.int64(1), len(self.facts))
+        total += self._own(self.chosen, itself)
+        return total
 
     def present(self, seen: Runs, itself: bool) -> Ints:
         """Transactions of the window that have a value."""
-        own = self._own(self._present, itself)
-        return seen.total(np.int64(1), len(self.facts)) + np.asarray(own, np.int64)
+        total = seen.total(np.int64(1), len(self.facts))
+        total += self._own(self._present, itself)
+        return total
 
     def total(self, seen: Runs, itself: bool) -> Ints:
         """Sum of values."""

@@ -105,17 +105,16 @@ def read(
 
 def _of_values(stat: Stat, parts: Mapping[Part, NDArray[Any]], scale: float, empty: float) -> Floats:
     present, total = parts["present"], parts["total"]
-    filled = present > 0
-    value = np.full(len(present), empty, np.float64)
+    some = np.maximum(present, 1)
     if stat == "sum":
-        value[filled] = total[filled] * scale
+        value = total * scale
     elif stat == "mean":
-        np.divide(total * scale, present, out=value, where=filled)
+        value = total * scale / some
     else:
-        n = present[filled]
-        squares = (parts["squares_high"][filled], parts["squares_mid"][filled], parts["squares_low"][filled])
-        value[filled] = np.sqrt(_spread(n, total[filled], squares)) / n * scale
-    return value
+        squares = (parts["squares_high"], parts["squares_mid"], parts["squares_low"])
+        value = np.sqrt(_spread(some, total, squares)) / some * scale
+    value[present == 0] = empty
+    return np.asarray(value, np.float64)
 
 
 def _spread(n: Ints, total: Ints, squares: tuple[Ints, Ints, Ints]) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fraud.features.facts import Bools, Facts, Floats, Ints, in_order
+from fraud.features.places import Places
 from fraud.features.runs import stable_order
 
 
@@ -23,7 +24,7 @@ class Timeline:
         place: Where those stood among all, ascending, shape ``(n,)``.
         code: Of the entity, ascending, shape ``(n,)``.
         entities: The entity number of each code.
-        key: One ascending number per transaction: the code and the place in time, shape ``(n,)``.
+        places: Of one ascending number per transaction: its code and its place in time.
         ticks: Distinct event times where a time stands for its rank among them, else None.
         origin: The first event time.
         stride: Between two codes on the axis of keys.
@@ -35,7 +36,7 @@ class Timeline:
     place: Ints
     code: Ints
     entities: pd.Index
-    key: Ints
+    places: Places
     ticks: Ints | None
     origin: int
     stride: int
@@ -53,15 +54,16 @@ class Timeline:
             ticks = np.unique(times)
             stride = len(ticks) + 1
         key = code * stride + (times - origin if ticks is None else np.searchsorted(ticks, times))
-        return cls(facts, order, place, code, entities, key, ticks, origin, stride, np.arange(len(key)))
+        all_of_them = np.arange(len(key))
+        return cls(facts, order, place, code, entities, Places.of(key), ticks, origin, stride, all_of_them)
 
     def first_at(self, code: Ints, time: Ints) -> Ints:
         """The position of an entity's first transaction at or after a time, or of the next entity's first."""
         if self.ticks is None:
-            place = np.clip(time - self.origin, 0, self.stride - 1)
+            place = np.maximum(np.minimum(time - self.origin, self.stride - 1), 0)
         else:
             place = np.searchsorted(self.ticks, time)
-        return np.searchsorted(self.key, code * self.stride + place)
+        return self.places.find(code * self.stride + place)
 
     def first_at_offset(self, offset: int) -> Ints:
         """The position of each transaction's entity's first one at or after its own time plus an offset."""

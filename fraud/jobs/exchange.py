@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from threading import Thread
 from typing import Any, Final
 
 import numpy as np
@@ -51,7 +52,7 @@ def _exchange(
         _several(_cut.options(num_returns=len(columns), name="featurize: cut").remote(shared, number))
         for number in range(len(work.groups))
     ]
-    _wait("cut", [slices[0] for slices in sent])
+    _follow("cut", [slices[0] for slices in sent])
     pieces: list[list[tuple[str, ray.ObjectRef[Piece]]]] = [[] for _ in asking]
     for place, (key, partition) in enumerate(columns):
         task = _compute.options(num_returns=len(asking), name=f"featurize: windows of {key}")
@@ -60,8 +61,7 @@ def _exchange(
         )
         for own, piece in zip(pieces, _several(back), strict=True):
             own.append((key, piece))
-    del sent
-    _wait("windows", [piece for _, piece in pieces[0]])
+    _follow("windows", [piece for _, piece in pieces[0]])
     return pieces
 
 
@@ -70,15 +70,19 @@ def _several(returned: Any) -> list[Any]:
     return returned if isinstance(returned, list) else [returned]
 
 
-def _wait(stage: str, tasks: Sequence[ray.ObjectRef[Any]]) -> None:
-    """Log how far a stage is, until it is done."""
-    waiting, reported = list(tasks), 0
-    while waiting:
-        _, waiting = ray.wait(waiting, num_returns=1, fetch_local=False)
-        ready = len(tasks) - len(waiting)
-        if ready * 10 // len(tasks) > reported:
-            reported = ready * 10 // len(tasks)
-            logger.info("featurize", extra={"stage": stage, "done": ready, "of": len(tasks)})
+def _follow(stage: str, tasks: Sequence[ray.ObjectRef[Any]]) -> None:
+    """Log how far a stage is, in a thread: the next stage waits for nothing but its own arguments."""
+
+    def follow() -> None:
+        waiting, reported = list(tasks), 0
+        while waiting:
+            _, waiting = ray.wait(waiting, num_returns=1, fetch_local=False)
+            ready = len(tasks) - len(waiting)
+            if ready * 10 // len(tasks) > reported:
+                reported = ready * 10 // len(tasks)
+                logger.info("featurize", extra={"stage": stage, "done": ready, "of": len(tasks)})
+
+    Thread(target=follow, name=f"featurize-{stage}", daemon=True).start()
 
 
 @ray.remote(num_cpus=1)
