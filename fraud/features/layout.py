@@ -7,8 +7,6 @@ feature set whose needs its layout covers, so two versions of the features can b
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -163,11 +161,6 @@ class Layout:
     def labelled(self) -> tuple[KeyLayout, ...]:
         """The entities that keep labels."""
         return tuple(key for key in self.keys.values() if key.labels is not None)
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of what is kept."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def covers(self, feature_set: FeatureSet) -> bool:
         """Tell whether a state of this layout answers every window of a feature set."""
