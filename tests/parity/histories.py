@@ -56,7 +56,7 @@ features:
     "parity",
 )
 
-thorough = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A history is large: on a busy machine it takes its time to be drawn."""
 
 
