@@ -26,7 +26,7 @@ so that an error survives the pickling between a Ray worker and the driver.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -193,24 +193,14 @@ class VerificationError(DataError):
 
     code: ClassVar[str] = "verification"
 
-    def __init__(
-        self,
-        table: str,
-        differences: Mapping[str, int],
-        first: Sequence[tuple[str, str, str, float, float]],
-    ) -> None:
-        super().__init__(table, dict(differences), tuple(first))
+    def __init__(self, table: str, counts: str, first: Sequence[str]) -> None:
+        super().__init__(table, counts, tuple(first))
         self.table = table
-        self.differences = dict(differences)
+        self.counts = counts
         self.first = tuple(first)
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{count} by {how}" for how, count in self.differences.items() if count)
-        shown = "; ".join(
-            f"{how}: {name} of {transaction_id} is {expected!r} in the table, {found!r} otherwise"
-            for how, transaction_id, name, found, expected in self.first
-        )
-        return f"{self.table} differs: {counts} (first: {shown})"
+        return f"{self.table} differs: {self.counts} (first: {'; '.join(self.first)})"
 
 
 class ModelError(FraudError):

@@ -65,7 +65,8 @@ def append_features(lake: Lake, ids, times, amounts) -> None:
         "is_night": np.array([float(time.hour <= 6) for time in times]),
         "card_id_count_1d": np.arange(len(ids), dtype=np.float64) % 5,
     }
-    table = {"transaction_id": ids, "event_time": times, **values, "event_date": [t.date() for t in times]}
+    own = {"transaction_id": ids, "event_time": times, "history_complete": [True] * len(ids)}
+    table = {**own, **values, "event_date": [t.date() for t in times]}
     lake.append(FEATURE_SET.table, pa.table(table, schema.features(FEATURE_SET.names)))
 
 

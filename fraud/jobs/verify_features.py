@@ -55,6 +55,19 @@ class Findings:
     differences: dict[str, int] = field(default_factory=dict)
     examples: list[tuple[str, str, str, float, float]] = field(default_factory=list)
 
+    @property
+    def counts(self) -> str:
+        """How many differences each way found."""
+        return ", ".join(f"{count} by {how}" for how, count in self.differences.items() if count)
+
+    @property
+    def shown(self) -> list[str]:
+        """The first differences of each way."""
+        return [
+            f"{how}: {name} of {transaction_id} is {expected!r} in the table, {found!r} otherwise"
+            for how, transaction_id, name, found, expected in self.examples[:_SHOWN]
+        ]
+
     def compare(self, how: str, names: Sequence[str], found: Features, expected: Features) -> None:
         """Compare with ``==``; a missing value equals a missing value."""
         self.rows[how] = self.rows.get(how, 0) + len(expected)
@@ -94,7 +107,7 @@ def run(lake: Lake, feature_set: FeatureSet, *, days: int, seed: int = 0) -> dic
             logger.info("verifying", extra={"day": day.isoformat(), "done": number, "of": len(chosen)})
             _Day(lake, feature_set, versions, day, Path(folder) / str(number)).verify(findings)
     if sum(findings.differences.values()):
-        raise VerificationError(feature_set.table, findings.differences, findings.examples[:_SHOWN])
+        raise VerificationError(feature_set.table, findings.counts, findings.shown)
     return {
         "features_version": feature_set.version,
         "days": [day.isoformat() for day in chosen],

@@ -67,7 +67,7 @@ class Rows:
         amounts = {"amount_minor": self.amount, "amount_base_minor": self.amount}
         nothing = {"status": [None] * n, "status_time": [None] * n}
         lake.append(schema.TRANSACTIONS, table(own | constant | amounts | nothing, transactions))
-        values = {**own, "amount": self.amount, "risk": self.risk}
+        values = {**own, "history_complete": [True] * n, "amount": self.amount, "risk": self.risk}
         lake.append(feature_set().table, table(values, schema.features(feature_set().names)))
         labels = {
             "label_time": [time + timedelta(days=7) for time in times],

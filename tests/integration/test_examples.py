@@ -63,7 +63,7 @@ def label(name: str, days: float, label_days: float, is_fraud: bool) -> dict[str
 
 def features(name: str, days: float, risk: float | None) -> dict[str, object]:
     times = {"transaction_id": name, "event_time": at(days), "event_date": at(days).date()}
-    return {**times, "amount": 100.0, "risk": risk}
+    return {**times, "history_complete": True, "amount": 100.0, "risk": risk}
 
 
 def store(lake: Lake, rows: list[dict[str, object]], labels: list[dict[str, object]], values: list) -> None:

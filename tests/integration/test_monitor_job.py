@@ -77,7 +77,8 @@ def make_lake(lake: Lake) -> None:
     lake.append(schema.LABELS, label_table(labels))
     lake.append(schema.SCORES, pa.Table.from_pylist(scores, schema=schema.SCORES_SCHEMA))
     amounts = transactions.column("amount_base_minor").cast(pa.float64())
-    columns = [transactions.column("transaction_id"), transactions.column("event_time"), amounts]
+    complete = pa.array([True] * transactions.num_rows)
+    columns = [transactions.column("transaction_id"), transactions.column("event_time"), complete, amounts]
     table = pa.table([*columns, transactions.column("event_date")], schema=schema.features(FEATURES.names))
     lake.append(FEATURES.table, table)
 

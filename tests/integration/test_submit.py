@@ -150,13 +150,13 @@ def test_job_with_another_token_is_refused(head: Head, tmp_path: Path) -> None:
 
 def test_joining_with_another_token_is_refused(head: Head, tmp_path: Path) -> None:
     started = time.monotonic()
-    done = fraud(head, tmp_path, "featurize", RAY_ADDRESS=head.gcs, RAY_AUTH_TOKEN="b" * 64)
+    done = fraud(head, tmp_path, "simulate", "--out", "made", RAY_ADDRESS=head.gcs, RAY_AUTH_TOKEN="b" * 64)
     assert_refused(done, "refuses this token")
     assert time.monotonic() - started < 15
 
 
 def test_joining_without_a_token_is_refused(head: Head, tmp_path: Path) -> None:
-    done = fraud(head, tmp_path, "featurize", RAY_ADDRESS=head.gcs, RAY_AUTH_TOKEN="")
+    done = fraud(head, tmp_path, "simulate", "--out", "made", RAY_ADDRESS=head.gcs, RAY_AUTH_TOKEN="")
     assert_refused(done, "wants a token")
 
 

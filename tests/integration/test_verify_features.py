@@ -55,8 +55,8 @@ def test_label_that_leaked_is_found(featurized, monkeypatch):
         featurized if (lake, name) == (other, schema.LABELS) else lake, name, **more))  # fmt: skip
     with pytest.raises(VerificationError, match="by no_future") as found:
         verify_features.run(other, HANDBOOK, days=8)
-    assert found.value.differences["replay"] > 0
-    assert found.value.differences["definition"] > 0
+    assert "by replay" in str(found.value)
+    assert "by definition" in str(found.value)
 
 
 def test_window_that_lost_a_day_is_found(lake):
