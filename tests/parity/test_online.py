@@ -19,7 +19,7 @@ def _chunks(request, monkeypatch):
     monkeypatch.setattr(track.Track, "chunk_rows", lambda _, rows: max(1, track.CHUNK_BYTES // rows.itemsize))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(histories(), st.randoms())
 def test_online_and_the_naive_oracle_agree_in_whatever_order_facts_arrive(events, order):
     state = OnlineState([FEATURES])
