@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import xxhash
-from numpy.typing import NDArray
 
 FORMAT_VERSION: Final = 1
 """Of every table; stored in the table's configuration and checked on reading."""
@@ -58,11 +56,6 @@ def tie(transaction_id: str) -> int:
     """Return the signed xxh3_64 of an id: it orders transactions of the same instant, everywhere alike."""
     unsigned = xxhash.xxh3_64_intdigest(transaction_id.encode())
     return unsigned - 2**64 if unsigned >= 2**63 else unsigned
-
-
-def ties(ids: Iterable[str]) -> NDArray[np.int64]:
-    """Return the tie of every id."""
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, ids)), np.uint64).view(np.int64)
 
 
 def transactions(entities: Iterable[str], attributes: Mapping[str, pa.DataType]) -> pa.Schema:

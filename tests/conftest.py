@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cluster.runtime import prepare
 from fraud.storage.lake import Lake
 
 # Ray, Serve and Train read their environment when they are imported.
 prepare(local=True)
+
+# The first example compiles what it calls, and machines are busy.
+settings.register_profile("undisturbed", deadline=None)
+settings.load_profile("undisturbed")
 
 
 @pytest.fixture

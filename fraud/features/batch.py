@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fraud.features import runs
+from fraud.features import loops, runs
 from fraud.features.facts import NO_TEXT, Bools, Facts, Floats, Frauds, Ints
 from fraud.features.kinds.window import Window
 from fraud.features.runs import Runs
@@ -48,9 +48,14 @@ class EntityFrauds:
         return EntityFrauds(self.entity[order], taken)
 
 
+def window_names(windows: Sequence[Window]) -> list[str]:
+    """The features of windows, in the order of ``window_features``."""
+    return [name for window in windows for name in window.names]
+
+
 def window_features(
-    windows: Sequence[Window], entity: Ints, facts: Facts, frauds: EntityFrauds
-) -> dict[str, Floats]:
+    windows: Sequence[Window], entity: Ints, facts: Facts, frauds: EntityFrauds, *, since: int = 0
+) -> Floats:
     """Compute windows of one entity for every transaction.
 
     Args:
@@ -58,16 +63,18 @@ def window_features(
         entity: A number per entity, any 64-bit integers, shape ``(n,)``.
         facts: The transactions, in any order; fastest where they are ordered by (event_time, tie).
         frauds: Of the same entities.
+        since: The first transaction whose features are wanted; those before are its past.
 
     Returns:
-        One array of shape ``(n,)`` a feature, in the order of ``facts``.
+        Shape ``(n - since, features)``: a row for each transaction in the order of ``facts``, where its
+        features are those of ``window_names``. They lie together, since they travel together.
     """
-    names = [name for window in windows for name in window.names]
-    features = {name: np.empty(len(facts)) for name in names}
+    features = np.empty((len(facts) - since, len(window_names(windows))))
     for line in timelines(entity, facts, rows=_BLOCK_ROWS):
-        for window in windows:
-            for name, column in _Window(window, line, frauds).features().items():
-                line.give_back(column, features[name])
+        columns = [
+            column for window in windows for column in _Window(window, line, frauds).features().values()
+        ]
+        loops.put_rows(np.stack(columns), line.place - since, features)
     return features
 
 
@@ -162,13 +169,13 @@ class _Window:
 
     def count(self, seen: Runs, itself: bool) -> Ints:
         """Transactions of the window."""
-        total = seen.total(np.int64(1), len(self.facts))
+        total = seen.total(None, len(self.facts))
         total += self._own(self.chosen, itself)
         return total
 
     def present(self, seen: Runs, itself: bool) -> Ints:
         """Transactions of the window that have a value."""
-        total = seen.total(np.int64(1), len(self.facts))
+        total = seen.total(None, len(self.facts))
         total += self._own(self._present, itself)
         return total
 
@@ -201,12 +208,12 @@ class _Window:
         if itself:
             own = np.flatnonzero(chosen if self.chosen is None else chosen & self.chosen)
             cover = runs.cover(text, seen.keep(chosen[seen.fact]).join(Runs.of(own, own, own + 1)))
-        return cover.total(np.int64(1), len(self.facts))
+        return cover.total(None, len(self.facts))
 
     def seen(self, seen: Runs) -> Ints:
         """How many carry the own text; -1 without a text."""
         if self.window.of_text is None:
-            return seen.total(np.int64(1), len(self.facts))
+            return seen.total(None, len(self.facts))
         text, filled = self._texts()
         return np.where(filled, runs.own_total(text, seen.keep(filled[seen.fact])), -1)
 
@@ -241,6 +248,6 @@ _OF_FACTS: Mapping[Part, Callable[[_Window, Runs, bool], NDArray[Any]]] = {
 }
 
 _OF_FRAUDS: Mapping[Part, Callable[[Runs, int], Ints]] = {
-    "total": lambda seen, n: seen.total(np.int64(1), n),
+    "total": lambda seen, n: seen.total(None, n),
     "last": lambda seen, n: seen.extreme(seen.fact, np.maximum, NOTHING, n),
 }

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from fraud.features import loops
 from fraud.features.facts import Floats, Ints
 from fraud.features.window import duration_text, duration_us
 from fraud.schema import CORE_COLUMNS
@@ -83,6 +86,12 @@ Text = Annotated[str, Field(min_length=1), AfterValidator(check_text)]
 """A column of texts."""
 
 
+HOURS_OF_WEEK: Final = 168
+_HOUR_US: Final = 3_600_000_000
+_EPOCH_HOUR: Final = 72
+"""Of its week: 1970-01-01 was a Thursday."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What is known of n transactions when their features are put together; arrays of shape ``(n,)``.
@@ -102,6 +111,18 @@ class Rows:
     numbers: Mapping[str, Floats]
     texts: Mapping[str, Ints]
     features: dict[str, Floats] = field(default_factory=dict)
+
+    @property
+    def hour_of_week(self) -> Ints:
+        """The hours since the last local Monday began."""
+        time = self.event_time
+        if self.time_zone != "UTC":
+            utc = (
+                pa.array(time).cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=self.time_zone))
+            )
+            time = pc.local_timestamp(utc).cast(pa.int64()).to_numpy()
+        hour: Ints = loops.hours(time, _HOUR_US, _EPOCH_HOUR, HOURS_OF_WEEK)
+        return hour
 
     def number(self, name: str) -> Floats:
         """``amount`` or a numeric attribute as float64."""

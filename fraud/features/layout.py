@@ -40,7 +40,7 @@ class KeyLayout:
     number: int
     windows: tuple[Window, ...]
 
-    @property
+    @cached_property
     def entity(self) -> tuple[str, ...]:
         """The id columns."""
         return self.windows[0].window

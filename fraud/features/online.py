@@ -6,13 +6,12 @@ The edges are those of ``fraud.features.window``, the formulas those of ``fraud.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
-from fraud.features.facts import NO_TEXT, STATUS_TIME, Floats, pair_number, text_number
+from fraud.features.facts import NO_TEXT, STATUS_TIME, Floats, Ints, pair_number, text_number
 from fraud.features.kind import Rows
 from fraud.features.kinds.window import Window
 from fraud.features.layout import KeyLayout, Layout, number_of
@@ -41,6 +40,7 @@ class OnlineTransaction:
         amount_base_minor: Minor units of the base currency.
         entities: Id per entity column, None where the transaction has none.
         attributes: Value per attribute, None where missing.
+        tie: Orders transactions of the same instant; follows from the id.
     """
 
     transaction_id: str
@@ -51,11 +51,10 @@ class OnlineTransaction:
     amount_base_minor: int
     entities: Mapping[str, str | None]
     attributes: Mapping[str, float | str | None]
+    tie: int = field(init=False)
 
-    @cached_property
-    def tie(self) -> int:
-        """Orders transactions of the same instant."""
-        return tie(self.transaction_id)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tie", tie(self.transaction_id))
 
     def number(self, name: str) -> float:
         """Return a numeric attribute, NaN where it is missing."""
@@ -71,11 +70,13 @@ class OnlineTransaction:
 
     def entity(self, columns: tuple[str, ...]) -> int | None:
         """Return the number of an entity, None where the transaction has no such id."""
+        if len(columns) == 1:
+            value = self.entities.get(columns[0])
+            return None if value is None else text_number(value)
         ids = [self.entities.get(column) for column in columns]
         if None in ids:
             return None
-        numbers = [text_number(value) for value in ids]
-        return numbers[0] if len(numbers) == 1 else int(pair_number(*map(np.int64, numbers)))
+        return int(pair_number(*(np.int64(text_number(value)) for value in ids)))
 
 
 def record_of(key: KeyLayout, transaction: OnlineTransaction) -> Packed | None:
@@ -138,9 +139,9 @@ class OnlineFeatures:
         )
         for name, window in self._windows:
             past = pasts.get(name)
-            rows.features.update(window.missing if past is None else window.features(transaction, past))
-        features = row_features(self._feature_set, rows)
-        return np.array([column[0] for column in features.values()], np.float64)
+            found = window.missing if past is None else window.features(transaction, past, rows.event_time)
+            rows.features.update(found)
+        return np.array([column.item() for column in row_features(self._feature_set, rows).values()])
 
 
 class _WindowPlan:
@@ -153,8 +154,15 @@ class _WindowPlan:
     def __init__(self, window: Window, key: KeyLayout) -> None:
         parts = tuple(dict.fromkeys(part for stat in window.stats for part in PARTS[stat]))
         self._is_of_fraud = window.of == "fraud"
-        self._stats: list[tuple[Stat, tuple[str, ...]]] = [
-            (stat, tuple(window.name(stat, span) for span in window.spans)) for stat in window.stats
+        self._stats: list[tuple[Stat, list[tuple[str, slice]]]] = [
+            (
+                stat,
+                [
+                    (window.name(stat, span), slice(place, place + 1))
+                    for place, span in enumerate(window.spans)
+                ],
+            )
+            for stat in window.stats
         ]
         self.missing = dict.fromkeys(window.names, np.array([np.nan]))
         self._text = window.of_text
@@ -174,14 +182,16 @@ class _WindowPlan:
         if self._is_of_fraud and key.labels is not None:
             self._ask_frauds = Ask(key.labels, 0, _of_frauds(parts), window.delay, self._ask.spans)
 
-    def features(self, transaction: OnlineTransaction, past: EntityPast) -> dict[str, Floats]:
-        """Each of shape ``(1,)``."""
+    def features(
+        self, transaction: OnlineTransaction, past: EntityPast, event_time: Ints
+    ) -> dict[str, Floats]:
+        """Each of shape ``(1,)``, as ``event_time`` is."""
         parts = self._parts(transaction, past)
-        event_time = np.array([transaction.event_time_us])
         found = {}
         for stat, names in self._stats:
             values = read(stat, parts, event_time, scale=self._scale, empty=self._empty)
-            found.update({name: values[place : place + 1] for place, name in enumerate(names)})
+            for name, place in names:
+                found[name] = values[place]
         return found
 
     def _parts(self, transaction: OnlineTransaction, past: EntityPast) -> dict[Part, Column]:

@@ -112,7 +112,7 @@ class Format:
         old, new = self.cast(old, flags), self.cast(new, flags)
         # NumPy takes 10 microseconds to concatenate records.
         both = np.frombuffer(old.tobytes() + new.tobytes(), self.types[flags])
-        if len(old) == 0 or len(new) == 0 or old[-1].item()[:2] < new[0].item()[:2]:
+        if len(old) == 0 or len(new) == 0 or old["event_time"][-1] < new["event_time"][0]:
             return both
         both = both[self.order(both, rank)]
         repeated = np.logical_and.reduce([both[name][1:] == both[name][:-1] for name in self.identity])

@@ -128,7 +128,7 @@ class Past:
             new: In order, with no more flags than they need.
             rank: See ``Format.merge``.
         """
-        if len(new) and not self.directory.ends_before(new[0].item()[:2]):
+        if len(self.directory) and len(new) and not self.directory.ends_before(new[0].item()[:2]):
             new = self._insert_late(new, rank)
         self.head = self.track.format.merge(self.head, new, rank)
         if len(self.head) >= 2 * self.track.chunk_rows(self.head):
@@ -143,19 +143,22 @@ class Past:
 
     def save(self) -> None:
         """Store what has changed; an entity without records is forgotten."""
-        pages = self._pages
-        for number in self._gone:
-            pages.delete(self._chunk_key(number))
-        for number in self._changed:
-            pages.put(self._chunk_key(number), self._packed(self._chunks[number]))
-        if len(self.directory) and (self._gone or self._changed):
-            pages.put(self._directory_key, self.directory.table.tobytes())
-        elif self._gone:
-            pages.delete(self._directory_key)
-        if len(self.directory) or len(self.head):
-            pages.put(self._key, self._packed(self.head))
+        if self._gone or self._changed:
+            self._save_chunks()
+        if len(self.head) or len(self.directory):
+            self._pages.put(self._key, self._packed(self.head))
         else:
-            pages.delete(self._key)
+            self._pages.delete(self._key)
+
+    def _save_chunks(self) -> None:
+        for number in self._gone:
+            self._pages.delete(self._chunk_key(number))
+        for number in self._changed:
+            self._pages.put(self._chunk_key(number), self._packed(self._chunks[number]))
+        if len(self.directory):
+            self._pages.put(self._directory_key, self.directory.table.tobytes())
+        else:
+            self._pages.delete(self._directory_key)
         self._changed, self._gone = set(), []
 
     def _insert_late(self, new: Packed, rank: Ints | None) -> Packed:

@@ -5,7 +5,6 @@ Whole chunks are read by their summaries; those at a window's edge, and the head
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fraud.features import loops
 from fraud.features.directory import Directory, Stretches
 from fraud.features.facts import NO_TEXT, Bools, Ints
 from fraud.features.packed import Packed
@@ -56,11 +56,6 @@ class Ask:
     def reach(self) -> Ints:
         """How far back each window begins."""
         return self.spans + self.delay
-
-    @cached_property
-    def bounds(self) -> Ints:
-        """How far back each window begins, then how far they end, then the instant before that."""
-        return np.append(self.reach, [self.delay, self.delay + 1])
 
     @cached_property
     def columns(self) -> dict[Part, int]:
@@ -156,20 +151,12 @@ class _Loose:
         self.rows = rows
         self.ask = ask
         self.own = asker.own
-        self.times = rows["event_time"].copy()
+        self.times = rows["event_time"]
         self.chosen = ask.track.readings[ask.reading].at(rows, asker.event_time)
-        places = self.times.searchsorted(asker.event_time - ask.bounds, "right")
-        self.begin, (end, first) = places[:-2], places[-2:].tolist()
-        self.before = self.end = end
-        if not ask.delay:
-            self._place(asker, first)
-
-    def _place(self, asker: Asker, first: int) -> None:
-        """Tell the strictly earlier ones, and find the transaction itself among those of its instant."""
-        ties = self.rows["tie"][first : self.end].tolist()
-        self.before = first + bisect_left(ties, asker.tie)
-        found = self.before < self.end and ties[self.before - first] == asker.tie
-        self.end = self.before + (found and self.ask.itself)
+        edges = loops.window_edges(self.times, rows["tie"], asker.event_time, asker.tie, ask.reach, ask.delay)
+        self.begin = edges[:-2]
+        self.before, end = edges[-2:].tolist()
+        self.end = end if ask.itself else self.before
 
     def parts(self) -> dict[Part, Column]:
         return {part: _PARTS[part](self) for part in self.ask.parts}
@@ -183,10 +170,8 @@ class _Loose:
 
     def total(self, values: NDArray[Any], end: int) -> Ints:
         """The sum over each window of the values that count."""
-        sums = np.empty(len(self.rows) + 1, np.int64)
-        sums[0] = 0
-        (values if self.chosen is None else values * self.chosen).cumsum(out=sums[1:])
-        total: Ints = sums[end] - sums[self.begin]
+        counted = values if self.chosen is None else values * self.chosen
+        total: Ints = loops.window_sums(counted, self.begin, end)
         return total
 
     def count(self) -> Ints:

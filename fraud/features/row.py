@@ -17,6 +17,6 @@ def row_features(feature_set: FeatureSet, rows: Rows) -> dict[str, Floats]:
         feature_set: What to compute.
         rows: The transactions, with every window in ``features``; what is computed is added there.
     """
-    for declaration in feature_set.declarations:
+    for declaration in feature_set.row_kinds:
         rows.features.update(declaration.values(rows))
     return {name: rows.features[name] for name in feature_set.names}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fraud.features import loops
 from fraud.features.facts import Bools, Ints
 
 
@@ -41,12 +42,13 @@ class Runs:
         pairs = zip((self.fact, self.begin, self.end), (other.fact, other.begin, other.end), strict=True)
         return Runs(*(np.concatenate(pair) for pair in pairs))
 
-    def total(self, values: Ints | np.int64, n: int) -> Ints:
-        """At each of n positions the sum of the values whose run holds it."""
-        steps = np.zeros(n + 1, np.int64)
-        np.add.at(steps, self.begin, values)
-        np.subtract.at(steps, self.end, values)
-        return np.cumsum(steps[:-1], out=steps[:-1])
+    def total(self, values: Ints | None, n: int) -> Ints:
+        """At each of n positions the sum of the values whose run holds it, or the number of runs for None."""
+        if values is None:
+            held: Ints = loops.count_held(self.begin, self.end, n)
+        else:
+            held = loops.add_held(self.begin, self.end, values, n)
+        return held
 
     def extreme(self, values: NDArray[Any], ufunc: np.ufunc, nothing: float, n: int) -> NDArray[Any]:
         """At each of n positions the smallest (or largest) of the values whose run holds it.
@@ -116,19 +118,10 @@ def own_total(group: Ints, seen: Runs) -> Ints:
         seen: In any order.
     """
     n = len(group)
-    order = stable_order(group)
+    order, _ = loops.stable_order(group, int(group.max(initial=-1)) + 1)
     key = group[order] * (n + 1) + order
     of = group[seen.fact] * (n + 1)
     begin, end = np.searchsorted(key, of + seen.begin), np.searchsorted(key, of + seen.end)
     total = np.empty(n, np.int64)
-    total[order] = Runs.of(seen.fact, begin, end).total(np.int64(1), n)
+    total[order] = Runs.of(seen.fact, begin, end).total(None, n)
     return total
-
-
-def stable_order(code: Ints) -> Ints:
-    """The stable order of codes from 0 on: 16 bits at a time, which NumPy sorts by radix."""
-    order: Ints = np.argsort(code.astype(np.uint16), kind="stable")
-    for shift in range(16, int(code.max(initial=0)).bit_length(), 16):
-        place: Ints = np.argsort((code[order] >> shift).astype(np.uint16), kind="stable")
-        order = order[place]
-    return order

@@ -74,6 +74,11 @@ class FeatureSet:
         return f"features_{self.version}"
 
     @cached_property
+    def row_kinds(self) -> tuple[Kind, ...]:
+        """The declarations that are no windows themselves: what is computed row by row."""
+        return tuple(each for each in self.declarations if not isinstance(each, Window))
+
+    @cached_property
     def windows(self) -> tuple[Window, ...]:
         """The windows to compute: the declared ones, and those that other kinds stand on."""
         windows = [window for declaration in self.declarations for window in declaration.windows]

@@ -4,6 +4,8 @@ An executor fills *parts*: counts, sums, extremes of the facts inside a window. 
 they do not depend on the order of addition. ``read`` makes the statistic of them, and is the only place that
 divides.
 
+The formulas are compiled, and the executors call the same ones.
+
 An amount is a whole number already. A numeric attribute is added up in units of 2**-20, within +-2**22
 (about a millionth, and 4 million): what lies outside counts as that bound. Its minimum and maximum are exact.
 """
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from fraud.features.facts import Floats, Ints
@@ -105,37 +108,65 @@ def read(
 
 def _of_values(stat: Stat, parts: Mapping[Part, NDArray[Any]], scale: float, empty: float) -> Floats:
     present, total = parts["present"], parts["total"]
-    some = np.maximum(present, 1)
     if stat == "sum":
-        value = total * scale
+        value: Floats = _sums(present, total, scale, empty)
     elif stat == "mean":
-        value = total * scale / some
+        value = _means(present, total, scale, empty)
     else:
         squares = (parts["squares_high"], parts["squares_mid"], parts["squares_low"])
-        value = np.sqrt(_spread(some, total, squares)) / some * scale
-    value[present == 0] = empty
-    return np.asarray(value, np.float64)
+        value = _deviations(present, total, *squares, scale, empty)
+    return value
 
 
-def _spread(n: Ints, total: Ints, squares: tuple[Ints, Ints, Ints]) -> Floats:
+@njit(nogil=True, cache=True)
+def _sums(present: Any, total: Any, scale: Any, empty: Any) -> Any:  # pragma: no cover
+    value = np.empty(len(present))
+    for window in range(len(present)):
+        value[window] = total[window] * scale if present[window] else empty
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _means(present: Any, total: Any, scale: Any, empty: Any) -> Any:  # pragma: no cover
+    value = np.empty(len(present))
+    for window in range(len(present)):
+        value[window] = total[window] * scale / present[window] if present[window] else empty
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _deviations(
+    present: Any, total: Any, high: Any, mid: Any, low: Any, scale: Any, empty: Any
+) -> Any:  # pragma: no cover
+    value = np.empty(len(present))
+    for window in range(len(present)):
+        n = present[window]
+        if n:
+            spread = _spread(n, total[window], high[window], mid[window], low[window])
+            value[window] = np.sqrt(spread) / n * scale
+        else:
+            value[window] = empty
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _spread(n: Any, total: Any, high: Any, mid: Any, low: Any) -> Any:  # pragma: no cover
     """N times the sum of squares less the square of the sum: n*n times the population's variance.
 
     It is taken from the values less their mean (rounded down), so that it is no small difference of large
-    numbers, and rounded once, at the end.
+    numbers, and rounded once, at the end. Whole numbers wrap around at 64 bits on the way.
     """
-    high, mid, low = squares
     mean = total // n
     rest = total - n * mean
-    rough = high.astype(float) * 2.0**42 + mid.astype(float) * 2.0**22 + low.astype(float)
-    with np.errstate(over="ignore"):
-        exact = (high << 42) + (mid << 22) + low - mean * (total + rest)
-        around = _nearest(exact, rough - mean.astype(float) * (total.astype(float) + rest.astype(float)))
-        return _nearest(n * exact - rest * rest, n.astype(float) * around - rest.astype(float) ** 2)
+    rough = np.float64(high) * 2.0**42 + np.float64(mid) * 2.0**22 + np.float64(low)
+    exact = (high << 42) + (mid << 22) + low - mean * (total + rest)
+    around = _nearest(exact, rough - np.float64(mean) * (np.float64(total) + np.float64(rest)))
+    return _nearest(n * exact - rest * rest, np.float64(n) * around - np.float64(rest) ** 2)
 
 
-def _nearest(remainder: Ints, rough: Floats) -> Floats:
+@njit(nogil=True, cache=True)
+def _nearest(remainder: Any, rough: Any) -> Any:  # pragma: no cover
     """The whole number of that remainder modulo 2**62 within 2**61 of a rough one."""
-    known = (rough - 2.0**62 * np.rint(rough / 2.0**62)).astype(np.int64)
+    known = np.int64(rough - 2.0**62 * np.rint(rough / 2.0**62))
     missing = ((remainder - known) << 2) >> 2
-    found: Floats = rough + missing.astype(float)
-    return found
+    return rough + np.float64(missing)

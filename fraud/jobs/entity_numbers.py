@@ -6,27 +6,26 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fraud import schema
 from fraud.features.facts import NO_TEXT, Bools, Ints, pair_number
+from fraud.xxh3 import hashes
 
 
 def text_numbers(column: pa.ChunkedArray) -> Ints:
     """Return the number of every text, ``NO_TEXT`` where it is missing; shape ``(n,)``.
 
-    A column that was read as dictionaries is cheap: every text is hashed once.
+    Of a column that was read as dictionaries every text is hashed once.
     """
     if not pa.types.is_dictionary(column.type):
-        column = pc.dictionary_encode(column)
-    encoded = pa.table({"text": column}).unify_dictionaries().column(0).combine_chunks()
-    if encoded.num_chunks == 0 if isinstance(encoded, pa.ChunkedArray) else len(encoded) == 0:
-        return np.empty(0, np.int64)
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    numbers = np.append(schema.ties(encoded.dictionary.to_pylist()), NO_TEXT)
-    places: Ints = np.asarray(encoded.indices.fill_null(len(numbers) - 1))
-    return numbers[places]
+        return hashes(column, null=NO_TEXT)
+    return np.concatenate([np.empty(0, np.int64), *map(_encoded_numbers, column.chunks)])
+
+
+def _encoded_numbers(column: pa.DictionaryArray) -> Ints:
+    numbers = np.append(hashes(column.dictionary, null=NO_TEXT), NO_TEXT)
+    places = np.asarray(column.indices.fill_null(len(numbers) - 1))
+    found: Ints = numbers[places]
+    return found
 
 
 def entity_numbers(table: pa.Table, columns: Sequence[str]) -> tuple[Ints, Bools]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fraud import schema
 from fraud.mapping.text import Bools, bools, text
+from fraud.xxh3 import hashes
 
 _SHORTEST_PAN: Final = 13
 _DIGIT_RUN: Final = re.compile(r"\d(?:[ -]?\d){12,}")
@@ -28,7 +28,7 @@ _FLOAT: Final = r"[.einf]"
 
 def tie(ids: pa.Array) -> NDArray[np.int64]:
     """Return the signed xxh3_64 of each id, shape ``(n,)``."""
-    return schema.ties(ids.to_pylist())
+    return hashes(ids, null=0)
 
 
 def read_ids(column: pa.ChunkedArray | pa.Array, nulls: tuple[str, ...]) -> tuple[pa.Array, Bools]:

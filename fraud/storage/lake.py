@@ -45,6 +45,11 @@ class Part:
     size: int
     event_date: date | None
 
+    @property
+    def day(self) -> date:
+        """The partition; before every day where there is none."""
+        return self.event_date or date.min
+
 
 @dataclass(frozen=True, slots=True)
 class Lake:
@@ -164,7 +169,12 @@ class Lake:
         file.parent.mkdir(parents=True, exist_ok=True)
         stored = table.drop_columns([PARTITION]) if PARTITION in table.column_names else table
         pq.write_table(
-            stored, file, compression="zstd", compression_level=1, use_dictionary=_repetitive(stored)
+            stored,
+            file,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=_repetitive_texts(stored),
+            write_statistics=_times(stored),
         )
         return Part(path, table.num_rows, file.stat().st_size, event_date)
 
@@ -288,15 +298,23 @@ def _plain(field: pa.Field) -> pa.Field:
     return pa.field(field.name, kinds.get(kind, kind), field.nullable)
 
 
-def _repetitive(table: pa.Table) -> list[str]:
-    """The columns that are worth a dictionary: a sample of them repeats itself."""
+def _repetitive_texts(table: pa.Table) -> list[str]:
+    """The columns that are worth a dictionary: texts of which a sample repeats itself.
+
+    Numbers are not: compression makes as little of them without one, in two thirds of the time.
+    """
     sample = table.slice(table.num_rows // 2, 2_000)
     return [
         name
         for name in table.column_names
-        if not pa.types.is_nested(sample.schema.field(name).type)
+        if pa.types.is_string(sample.schema.field(name).type)
         and pc.count_distinct(sample.column(name)).as_py() <= max(1, sample.num_rows // 2)
     ]
+
+
+def _times(table: pa.Table) -> list[str]:
+    """The columns by whose bounds a reader leaves rows out; those of others are not worth writing."""
+    return [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
 
 
 def _add_action(part: Part) -> AddAction:

@@ -7,7 +7,7 @@ and serves every feature set that the layout covers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -102,6 +102,8 @@ class OnlineState:
         self._store = store
         self.about = store.read(read_about)
         self.layout = self.about.layout
+        self._keys = tuple(self.layout.keys.items())
+        self._labelled = len(self.layout.labelled)
         self._ready: dict[str, OnlineFeatures] = {}
 
     @classmethod
@@ -280,8 +282,8 @@ class OnlineState:
         self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, mark: bytes
     ) -> bytes | Floats:
         """Return the stored answer, or the features of a transaction that is recorded now or was before."""
-        known = read_known(pages, transaction.tie, len(self.layout.labelled))
-        entities = {name: transaction.entity(key.entity) for name, key in self.layout.keys.items()}
+        known = read_known(pages, transaction.tie, self._labelled)
+        entities = [transaction.entity(key.entity) for _, key in self._keys]
         mine = self._known(transaction, entities, mark)
         if known is not None:
             if known not in (mine, Known(mine.event_time, mine.entities)):
@@ -297,20 +299,20 @@ class OnlineState:
             pages.put(id_key(transaction.tie), known_value(mine))
         return ready.read(transaction, pasts)
 
-    def _known(
-        self, transaction: OnlineTransaction, entities: Mapping[str, int | None], mark: bytes
-    ) -> Known:
-        labelled = [entities[name] for name, key in self.layout.keys.items() if key.labels is not None]
-        numbers = tuple(NO_TEXT if entity is None else entity for entity in labelled)
-        return Known(transaction.event_time_us, numbers, mark)
+    def _known(self, transaction: OnlineTransaction, entities: Sequence[int | None], mark: bytes) -> Known:
+        numbers = [
+            NO_TEXT if entity is None else entity
+            for entity, (_, key) in zip(entities, self._keys, strict=True)
+            if key.labels is not None
+        ]
+        return Known(transaction.event_time_us, tuple(numbers), mark)
 
     def _recorded(
-        self, pages: Pages, transaction: OnlineTransaction, entities: Mapping[str, int | None]
+        self, pages: Pages, transaction: OnlineTransaction, entities: Sequence[int | None]
     ) -> dict[str, EntityPast]:
         """The pasts of the transaction's entities with the transaction in them, not yet saved."""
         pasts = {}
-        for name, key in self.layout.keys.items():
-            entity = entities[name]
+        for (name, key), entity in zip(self._keys, entities, strict=True):
             if entity is None:
                 continue
             pasts[name] = EntityPast(key, pages, entity)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fraud.features.batch import EntityFrauds, window_features
+from fraud.features.batch import EntityFrauds, window_features, window_names
 from fraud.features.definition import Event
 from fraud.features.facts import Facts, Frauds, pair_number, text_number
 from fraud.features.kind import Rows
@@ -69,7 +69,8 @@ def batch_features(feature_set: FeatureSet, events: Sequence[Event]) -> dict[str
         has = [n for n, event in enumerate(events) if all(event.text(column) for column in columns)]
         known = [events[n] for n in has]
         facts, entity = facts_of(feature_set, known), entity_of(columns, known)
-        for name, column in window_features(windows, entity, facts, frauds_of(columns, known)).items():
+        found = window_features(windows, entity, facts, frauds_of(columns, known))
+        for name, column in zip(window_names(windows), found.T, strict=True):
             features[name] = np.full(len(events), np.nan)
             features[name][has] = column
     rows = Rows(

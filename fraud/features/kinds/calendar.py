@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fraud.features.facts import Floats, Ints
-from fraud.features.kind import Kind, Rows
-
-_HOUR_US: Final = 3_600_000_000
-_DAY_US: Final = 24 * _HOUR_US
-_EPOCH_WEEKDAY: Final = 3
-"""1970-01-01 was a Thursday."""
+from fraud.features.facts import Floats
+from fraud.features.kind import HOURS_OF_WEEK, Kind, Rows
 
 Hour = Annotated[int, Field(ge=0, le=23)]
 
@@ -52,18 +45,21 @@ class Calendar(Kind):
         return (f"is_{self.calendar}" if self.calendar in {"weekend", "night"} else self.calendar,)
 
     def values(self, rows: Rows) -> dict[str, Floats]:
-        """The clock's number."""
-        return {self.names[0]: self._read(rows.event_time, rows.time_zone).astype(np.float64)}
+        """The clock's number, which follows from the hour of the local week."""
+        return {self.names[0]: self._by_hour[rows.hour_of_week]}
 
-    def _read(self, event_time: Ints, zone: str) -> NDArray[Any]:
-        if self.calendar == "hour":
-            return _hour(event_time, zone)
-        if self.calendar == "day_of_week":
-            return _weekday(event_time, zone)
-        if self.calendar == "weekend":
-            return _weekday(event_time, zone) >= 5
-        hour, (first, last) = _hour(event_time, zone), self.hours or (0, 0)
-        return (hour >= first) & (hour <= last)
+    @cached_property
+    def _by_hour(self) -> Floats:
+        """The number in each hour of a week from Monday on, shape ``(168,)``."""
+        day, hour = np.divmod(np.arange(HOURS_OF_WEEK), 24)
+        first, last = self.hours or (0, 0)
+        said = {
+            "hour": hour,
+            "day_of_week": day,
+            "weekend": day >= 5,
+            "night": (hour >= first) & (hour <= last),
+        }
+        return said[self.calendar].astype(np.float64)
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """What of the clock it is."""
@@ -75,23 +71,3 @@ class Calendar(Kind):
             "day_of_week": "The day of the week, 0 (Monday) to 6 (Sunday)",
         }[self.calendar]
         return {self.names[0]: (f"{said}, in the set's time zone.", "the same")}
-
-
-def _hour(event_time: Ints, zone: str) -> Ints:
-    """The local hour."""
-    if zone == "UTC":
-        return event_time % _DAY_US // _HOUR_US
-    hour: Ints = pc.hour(_local(event_time, zone)).to_numpy()
-    return hour
-
-
-def _weekday(event_time: Ints, zone: str) -> Ints:
-    """The local day of the week, Monday is 0."""
-    if zone == "UTC":
-        return (event_time // _DAY_US + _EPOCH_WEEKDAY) % 7
-    weekday: Ints = pc.day_of_week(_local(event_time, zone)).to_numpy()
-    return weekday
-
-
-def _local(event_time: Ints, zone: str) -> pa.Array:
-    return pa.array(event_time).cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))
