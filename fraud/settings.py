@@ -44,9 +44,12 @@ class FeatureSettings(Section):
     """Which feature set, and how the work is cut."""
 
     feature_set: str = Field(default="handbook", description="A name in configs/features or a file.")
-    here_rows: int = Field(default=4_000_000, ge=0, description="Up to so many rows, no Ray task is started.")
+    here_rows: int = Field(
+        default=12_000_000, ge=0, description="Waves of up to so many rows are computed without a Ray task."
+    )
     group_rows: int = Field(default=1_000_000, ge=1, description="Rows of the files that one task reads.")
     partition_rows: int = Field(default=1_000_000, ge=1, description="Rows of an entity that one task holds.")
+    wave_rows: int = Field(default=6_000_000, ge=1, description="Rows computed before the next are read.")
 
 
 class TrainSettings(Section):

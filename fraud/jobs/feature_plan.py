@@ -29,6 +29,9 @@ APP: Final = "featurize"
 LABELS_APP: Final = "featurize-labels"
 """And under this one with the version of ``labels``, counted from 1; 0 is no table."""
 
+_GROUPS: Final = 8
+"""At least so many, where there are as many files: the work of few is hard to share."""
+
 _EPOCH: Final = date(1970, 1, 1)
 
 
@@ -76,12 +79,13 @@ def plan(lake: Lake, feature_set: FeatureSet, version: int, labels: int, *, grou
     new = [part for part in parts if part.path not in before]
     old = [part for part in parts if part.path in before]
     touched = _touched_days(lake, feature_set, old, new, labels) if old else set()
-    again = [part for part in old if _day(part) in touched]
+    again = [part for part in old if part.day in touched]
     asked = _paths([*new, *again])
-    reached = _Reach(sorted({_day(part) for part in (*new, *again)}), feature_set.history)
-    files = [File(part, part.path in asked) for part in parts if part.path in asked or reached(_day(part))]
+    reached = _Reach(sorted({part.day for part in (*new, *again)}), feature_set.history)
+    files = [File(part, part.path in asked) for part in parts if part.path in asked or reached(part.day)]
+    held = sum(file.part.rows for file in files)
     return Plan(
-        tuple(_groups(files, group_rows)) if asked else (),
+        tuple(_groups(files, min(group_rows, 1 + held // _GROUPS))) if asked else (),
         tuple(new),
         tuple(again),
         tuple(_outdated(lake, feature_set, kept=[part for part in old if part.path not in asked])),
@@ -90,10 +94,6 @@ def plan(lake: Lake, feature_set: FeatureSet, version: int, labels: int, *, grou
 
 def _paths(parts: Iterable[Part]) -> set[str]:
     return {part.path for part in parts}
-
-
-def _day(part: Part) -> date:
-    return part.event_date or date.min
 
 
 def _outdated(lake: Lake, feature_set: FeatureSet, kept: Sequence[Part]) -> list[Part]:
@@ -124,11 +124,11 @@ def _groups(files: Sequence[File], rows: int) -> list[Group]:
     chunks: list[list[File]] = [[]]
     for file in files:
         held = sum(each.part.rows for each in chunks[-1])
-        same_day = bool(chunks[-1]) and _day(chunks[-1][-1].part) == _day(file.part)
+        same_day = bool(chunks[-1]) and chunks[-1][-1].part.day == file.part.day
         if held >= (2 * rows if same_day else rows):
             chunks.append([])
         chunks[-1].append(file)
-    edges = [(_day(chunk[0].part), _day(chunk[-1].part)) for chunk in chunks]
+    edges = [(chunk[0].part.day, chunk[-1].part.day) for chunk in chunks]
     return [
         Group(
             tuple(chunk),
@@ -146,7 +146,7 @@ def _touched_days(
     lake: Lake, feature_set: FeatureSet, old: Sequence[Part], new: Sequence[Part], labels: int
 ) -> set[date]:
     """Days of featurized rows that see a fact which is new."""
-    newest = max(_day(part) for part in old)
+    newest = max(part.day for part in old)
     seen = [
         *_seen_transactions(lake, feature_set, new),
         *_seen_labels(lake, feature_set, labels),

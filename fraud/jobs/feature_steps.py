@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -18,12 +19,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fraud import schema
-from fraud.features.batch import EntityFrauds, window_features
+from fraud.features import loops
+from fraud.features.batch import EntityFrauds, window_features, window_names
 from fraud.features.facts import STATUS_TIME, Bools, Facts, Floats, Ints, in_order
 from fraud.features.kind import Rows
 from fraud.features.kinds.window import Window
 from fraud.features.row import row_features
-from fraud.features.runs import stable_order
 from fraud.features.spec import FeatureSet
 from fraud.jobs.entity_numbers import entity_numbers, integers, text_numbers
 from fraud.jobs.history import History
@@ -59,6 +60,16 @@ class Group:
     def asked(self) -> bool:
         """Whether any features are wanted."""
         return any(file.asked for file in self.files)
+
+    @property
+    def first_day(self) -> date:
+        """The day of the oldest file."""
+        return self.files[0].part.day
+
+    @property
+    def last_day(self) -> date:
+        """The day of the youngest file."""
+        return self.files[-1].part.day
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +142,21 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Window features of some rows of one group: ``values[i, j]`` is feature i of row ``position[j]``."""
+    """Window features of some rows of one group: ``values[i, j]`` is feature j of row ``position[i]``.
+
+    Positions ascend.
+    """
 
     position: NDArray[np.int32]
     values: Floats
+
+    @classmethod
+    def of(cls, position: NDArray[np.int32], values: Floats) -> Piece:
+        """Keep the rows that have a position; they ascend but where late files were sorted in."""
+        if np.all(position[:-1] < position[1:]) and not np.any(position[:1] < 0):
+            return cls(position, values)
+        order = np.argsort(position)[np.count_nonzero(position < 0) :]
+        return cls(position[order], values[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,34 +183,38 @@ def cut(work: Work, group: Group) -> list[Slice]:
         number, present = entity_numbers(table, windows[0].window)
         chosen = np.flatnonzero(present)
         home = _partition(number[chosen], work.partitions)
-        order = stable_order(home)
-        bounds = np.searchsorted(home[order], np.arange(work.partitions + 1))
+        order, bounds = loops.stable_order(home, work.partitions)
         facts = _narrow(table, windows, work.feature_set, shared=group.shared)
-        for begin, end in pairwise(bounds):
+        for begin, end in pairwise(bounds.tolist()):
             own = chosen[order[begin:end]]
             slices.append(Slice(position[own], number[own], facts.take(own)))
     return slices
 
 
-def compute(windows: Sequence[Window], frauds: EntityFrauds, slices: Sequence[Slice]) -> list[Piece]:
-    """Compute the windows of one partition of an entity and return every slice's asked rows."""
-    entity = np.concatenate([piece.entity for piece in slices])
-    columns = window_features(windows, entity, _facts([piece.narrow for piece in slices]), frauds)
-    ends = np.cumsum([len(piece.entity) for piece in slices])
-    pieces = []
-    for piece, end in zip(slices, ends, strict=True):
-        asked = piece.position >= 0
-        rows = slice(end - len(piece.entity), end)
-        values = np.empty((len(columns), np.count_nonzero(asked)))
-        for number, column in enumerate(columns.values()):
-            values[number] = column[rows] if asked.all() else column[rows][asked]
-        pieces.append(Piece(piece.position[asked], values))
-    return pieces
+def compute(
+    windows: Sequence[Window], frauds: EntityFrauds, before: Sequence[Slice], slices: Sequence[Slice]
+) -> list[Piece]:
+    """Compute the windows of one partition of an entity.
 
+    Args:
+        windows: All of the entity.
+        frauds: Of the partition.
+        before: What the windows reach back into.
+        slices: Successive ones.
 
-def window_names(windows: Sequence[Window]) -> list[str]:
-    """The features that ``compute`` returns, in their order."""
-    return [name for window in windows for name in window.names]
+    Returns:
+        A piece of each of ``slices``, with its asked rows.
+    """
+    every = [*before, *slices]
+    since = sum(len(piece.entity) for piece in before)
+    entity = np.concatenate([piece.entity for piece in every])
+    facts = _facts([piece.narrow for piece in every])
+    values = window_features(windows, entity, facts, frauds, since=since)
+    ends = np.cumsum([len(piece.entity) for piece in slices]).tolist()
+    return [
+        Piece.of(piece.position, values[end - len(piece.entity) : end])
+        for piece, end in zip(slices, ends, strict=True)
+    ]
 
 
 def write(work: Work, group: Group, pieces: Mapping[str, Sequence[Piece]]) -> list[FeatureFile]:
@@ -199,51 +225,27 @@ def write(work: Work, group: Group, pieces: Mapping[str, Sequence[Piece]]) -> li
         group: Of files.
         pieces: Per entity key what its partitions computed for this group.
     """
-    asked = [file.part for file in group.files if file.asked]
-    tables = [_scored(_read_part(work, part, _read_to_write(work.feature_set))) for part in asked]
-    rows = sum(table.num_rows for table in tables)
-    found = {key: _Found.of(pieces[key], rows) for key in work.feature_set.keys}
     written, start = [], 0
-    for part, table in zip(asked, tables, strict=True):
-        stop = start + table.num_rows
+    for part in (file.part for file in group.files if file.asked):
+        table = _scored(_read_part(work, part, _read_to_write(work.feature_set)))
         columns: dict[str, Floats] = {}
         for key, windows in work.feature_set.keys.items():
-            columns |= found[key].columns(window_names(windows), start, stop)
+            found = _columns(pieces[key], len(window_names(windows)), start, table.num_rows)
+            columns |= dict(zip(window_names(windows), found, strict=True))
         written.append(_write(work, part, table, columns))
-        start = stop
+        start += table.num_rows
     return written
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What the partitions of an entity computed for a group's rows.
-
-    Attributes:
-        values: Their pieces side by side, shape ``(features, m)``.
-        place: Where each row's values are, ``m`` for a row without the entity, shape ``(rows,)``.
-    """
-
-    values: Floats
-    place: Ints
-
-    @classmethod
-    def of(cls, pieces: Sequence[Piece], rows: int) -> _Found:
-        position = np.concatenate([piece.position for piece in pieces])
-        place = np.full(rows, len(position))
-        place[position] = np.arange(len(position))
-        return cls(np.concatenate([piece.values for piece in pieces], axis=1), place)
-
-    def columns(self, names: Sequence[str], start: int, stop: int) -> dict[str, Floats]:
-        """The features of some successive rows: what they read lies close together in every piece."""
-        place = self.place[start:stop]
-        absent = place == self.values.shape[1]
-        if not absent.any():
-            return {name: column[place] for name, column in zip(names, self.values, strict=True)}
-        place = np.where(absent, 0, place)
-        return {
-            name: np.where(absent, np.nan, column[place]) if len(column) else np.full(len(place), np.nan)
-            for name, column in zip(names, self.values, strict=True)
-        }
+def _columns(pieces: Sequence[Piece], features: int, start: int, rows: int) -> Floats:
+    """The window features of some successive rows, NaN where the entity is missing; ``(features, rows)``."""
+    columns = np.full((features, rows), np.nan)
+    for piece in pieces:
+        # Bounds of the positions' own type: others would make a copy of all of them.
+        bounds = np.array([start, start + rows], piece.position.dtype)
+        own = slice(*np.searchsorted(piece.position, bounds))
+        loops.put_columns(piece.values[own], piece.position[own] - start, columns)
+    return columns
 
 
 def _read_to_write(feature_set: FeatureSet) -> list[str]:
@@ -273,10 +275,17 @@ def _write(work: Work, part: Part, table: pa.Table, windows: dict[str, Floats]) 
             "event_time": table.column("event_time"),
             "history_complete": complete,
             **columns,
-        }
+        },
+        schema=_stored_features(feature_set.names),
     )
     own = work.lake.write_part(feature_set.table, features, part.event_date, stem=features_stem(part))
     return FeatureFile(own, part.path, int(np.count_nonzero(~complete)))
+
+
+def _stored_features(names: Sequence[str]) -> pa.Schema:
+    """The schema of a features file: a missing feature is NaN, so nothing is null."""
+    schema_of = schema.features(names)
+    return pa.schema([schema_of.field(name).with_nullable(False) for name in schema_of.names[:-1]])
 
 
 def features_stem(part: Part) -> str:
@@ -299,9 +308,9 @@ def _read(work: Work, group: Group) -> pa.Table:
 
 
 def _read_part(work: Work, part: Part, columns: Sequence[str]) -> pa.Table:
-    texts = ["kind", "status", *work.feature_set.entities, *work.feature_set.texts]
     wanted = list(dict.fromkeys(columns))
-    encoded = [name for name in texts if name in wanted]
+    few = {"kind", "status", *work.feature_set.texts} - set(work.feature_set.entities)
+    encoded = [name for name in wanted if name in few]
     return work.lake.read_part(schema.TRANSACTIONS, part, wanted, encoded=encoded)
 
 

@@ -23,6 +23,7 @@ from fraud.jobs.feature_plan import APP, LABELS_APP, Plan, labels_version, plan
 from fraud.jobs.feature_steps import FeatureFile, PartitionedFrauds, Work, frauds_by_partition
 from fraud.jobs.fraud_facts import fraud_labels, frauds_of
 from fraud.jobs.history import history_of
+from fraud.jobs.waves import waves
 from fraud.settings import FeatureSettings
 from fraud.storage.lake import Lake
 
@@ -41,7 +42,7 @@ def run(
         lake: Holds ``transactions`` and, where frauds are known, ``labels``.
         feature_set: What to compute.
         settings: How the work is cut.
-        cluster: Connects to Ray while inside; entered only where there is more work than this process takes.
+        cluster: Connects to Ray while inside; entered only where a wave is more than this process takes.
 
     Returns:
         ``features_version``, ``table``, ``features``, ``transactions`` (new ones), ``recomputed`` (rows whose
@@ -65,14 +66,20 @@ def run(
     committed = None
     if todo.groups or todo.outdated:
         before = lake.version(feature_set.table)
-        work, frauds = _work(lake, feature_set, settings, todo, version)
-        if todo.rows <= settings.here_rows:
-            written = in_threads.run(work, frauds, _cpus())
+        in_turn = list(waves(todo.groups, feature_set.history, rows=settings.wave_rows))
+        held = max((wave.rows(todo.groups) for wave in in_turn), default=0)
+        partitions = max(_cpus(), -(-held // settings.partition_rows))
+        history = history_of(lake, feature_set, version)
+        work = Work(lake, feature_set, todo.groups, partitions, history)
+        frauds = _frauds(lake, feature_set, todo, partitions)
+        logger.info("featurizing", extra={"rows": todo.rows, "waves": len(in_turn), "partitions": partitions})
+        if held <= settings.here_rows:
+            written = in_threads.run(work, frauds, in_turn, _cpus())
         else:
             with cluster():
                 from fraud.jobs import exchange  # Ray reads its environment when it is imported
 
-                written = exchange.run(work, frauds)
+                written = exchange.run(work, frauds, in_turn)
         if lake.version(feature_set.table) != before:
             raise ChangedMeanwhileError(feature_set.table)
         committed = lake.commit(
@@ -116,18 +123,6 @@ def check_columns(present: pa.Schema, feature_set: FeatureSet) -> None:
     ]
     if problems:
         raise SchemaError(f"table {schema.TRANSACTIONS}", problems)
-
-
-def _work(
-    lake: Lake, feature_set: FeatureSet, settings: FeatureSettings, todo: Plan, version: int
-) -> tuple[Work, PartitionedFrauds]:
-    partitions = max(_cpus(), -(-todo.rows // settings.partition_rows))
-    logger.info(
-        "featurizing", extra={"rows": todo.rows, "groups": len(todo.groups), "partitions": partitions}
-    )
-    history = history_of(lake, feature_set, version)
-    work = Work(lake, feature_set, todo.groups, partitions, history)
-    return work, _frauds(lake, feature_set, todo, partitions)
 
 
 def _cpus() -> int:

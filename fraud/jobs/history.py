@@ -57,5 +57,5 @@ def history_of(lake: Lake, feature_set: FeatureSet, version: int) -> History:
 
 
 def _midnight(part: Part) -> int:
-    day = part.event_date or date.min
+    day = part.day
     return (day - date(1970, 1, 1)).days * DAY_US

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from fraud.jobs import feature_steps as steps
-from fraud.jobs.feature_steps import FeatureFile, PartitionedFrauds, Piece, Work
+from fraud.jobs.feature_steps import FeatureFile, PartitionedFrauds, Piece, Slice, Work
+from fraud.jobs.waves import Wave
+
+logger = logging.getLogger(__name__)
 
 
-def run(work: Work, frauds: PartitionedFrauds, threads: int) -> list[FeatureFile]:
+def run(work: Work, frauds: PartitionedFrauds, waves: Sequence[Wave], threads: int) -> list[FeatureFile]:
     """Compute and write in this process; return the features files."""
-    windows = work.feature_set.keys
+    written: list[FeatureFile] = []
+    sent: dict[int, list[Slice]] = {}
     with ThreadPoolExecutor(threads) as pool:
-        sent = list(pool.map(lambda group: steps.cut(work, group), work.groups))
-        places = list(enumerate(work.columns))
-        found = pool.map(
-            lambda place: steps.compute(
-                windows[place[1][0]], frauds[place[1][0]][place[1][1]], [slices[place[0]] for slices in sent]
-            ),
-            places,
-        )
-        pieces = [(key, given) for (key, _), given in zip(work.columns, found, strict=True)]
-        written = pool.map(
-            lambda number: steps.write(work, work.groups[number], _of_group(work, pieces, number)),
-            range(len(work.groups)),
-        )
-        return [part for parts in written for part in parts]
+        for wave in waves:
+            sent = {number: slices for number, slices in sent.items() if number >= wave.first}
+            fresh = [number for number in range(wave.first, wave.end) if number not in sent]
+            sent |= zip(fresh, pool.map(partial(_cut, work), fresh), strict=True)
+            places = range(len(work.columns))
+            found = list(pool.map(partial(_computed, work, frauds, wave, sent), places))
+            for files in pool.map(partial(_written, work, wave, found), wave.asked(work.groups)):
+                written += files
+            logger.info("featurize", extra={"stage": "waves", "done": wave.end, "of": len(work.groups)})
+    return written
 
 
-def _of_group(
-    work: Work, pieces: Iterable[tuple[str, Sequence[Piece]]], number: int
-) -> dict[str, list[Piece]]:
+def _cut(work: Work, number: int) -> list[Slice]:
+    return steps.cut(work, work.groups[number])
+
+
+def _computed(
+    work: Work, frauds: PartitionedFrauds, wave: Wave, sent: dict[int, list[Slice]], place: int
+) -> list[Piece]:
+    key, partition = work.columns[place]
+    before = [sent[number][place] for number in range(wave.first, wave.begin)]
+    slices = [sent[number][place] for number in range(wave.begin, wave.end)]
+    return steps.compute(work.feature_set.keys[key], frauds[key][partition], before, slices)
+
+
+def _written(work: Work, wave: Wave, found: Sequence[Sequence[Piece]], number: int) -> list[FeatureFile]:
     own: dict[str, list[Piece]] = {key: [] for key in work.feature_set.keys}
-    for key, given in pieces:
-        own[key].append(given[number])
-    return own
+    for (key, _), pieces in zip(work.columns, found, strict=True):
+        own[key].append(pieces[number - wave.begin])
+    return steps.write(work, work.groups[number], own)

@@ -152,7 +152,7 @@ def _made(work: Path, shape: Shape) -> Lake:
 def _ours(lake: Lake, options: argparse.Namespace) -> Result:
     shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
     sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
-    return _run([sys.executable, str(SUPPORT / "ray_features.py"), lake.uri, *sizes])
+    return _run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes])
 
 
 def _polars(lake: Lake, out: Path, options: argparse.Namespace) -> Result:

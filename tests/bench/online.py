@@ -6,6 +6,7 @@ Cards have 30 events each; one terminal has --rows events in its windows, every 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import shutil
 import time
@@ -51,6 +52,8 @@ def filled(path: Path, hot: int) -> OnlineState:
     labels["event_time"], labels["tie"] = rows["event_time"][::100], rows["tie"][::100]
     labels["label_time"], labels["is_fraud"] = labels["event_time"] + 7 * DAY_US, True
     state.insert(terminals.labels, {text_number("hot"): labels})
+    gc.collect()
+    gc.freeze()  # as Serve does once a replica is up
     return state
 
 

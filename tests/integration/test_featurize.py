@@ -20,8 +20,8 @@ from fraud.storage.lake import Lake
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 HANDBOOK = load("handbook", Path(__file__).parents[2] / "configs" / "features")
-HERE = FeatureSettings(group_rows=60, partition_rows=100)
-TASKS = FeatureSettings(group_rows=100, partition_rows=300, here_rows=0)
+HERE = FeatureSettings(group_rows=60, partition_rows=100, wave_rows=100)
+TASKS = FeatureSettings(group_rows=100, partition_rows=300, wave_rows=200, here_rows=0)
 
 
 @pytest.fixture(params=[HERE, pytest.param(TASKS, marks=pytest.mark.ray)], ids=["threads", "tasks"])

@@ -69,7 +69,7 @@ def test_table_of_features_equals_the_oracle(lake: Lake, name: str) -> None:
     feature_set = SETS[name]
     events = random_events(feature_set, 150, days=3 if name == "parity" else 60, seed=11)
     write(lake, feature_set, events)
-    featurize.run(lake, feature_set, FeatureSettings(group_rows=40))
+    featurize.run(lake, feature_set, FeatureSettings(group_rows=40, wave_rows=60))
     rows = {row["transaction_id"]: row for row in lake.read(feature_set.table).to_pylist()}
     assert set(rows) == {event.id for event in scored(events)}
     for x in scored(events):
