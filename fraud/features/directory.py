@@ -57,8 +57,8 @@ class Directory:
         return int(self.table[NUMBER].max(initial=-1)) + 1
 
     def ends_before(self, position: Position) -> bool:
-        """Whether all chunks end before a record."""
-        return not len(self) or (int(self.table[LAST, -1]), int(self.table[LAST_TIE, -1])) < position
+        """Whether all chunks, of which there are some, end before a record."""
+        return (int(self.table[LAST, -1]), int(self.table[LAST_TIE, -1])) < position
 
     def home(self, position: Position) -> int:
         """Return the place of the first chunk that ends with or after a record, past the last for none."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from fraud.features.spec import FeatureSet
 from fraud.features.window import DAY_US
 from fraud.jobs.entity_numbers import integers
 from fraud.jobs.feature_steps import File, Group, features_stem
+from fraud.jobs.waves import oldest_day
 from fraud.storage.lake import Lake, Part
 
 APP: Final = "featurize"
@@ -115,8 +116,7 @@ class _Reach:
         place = bisect_left(self.asked, day)
         if place == len(self.asked):
             return False
-        begin = datetime.combine(self.asked[place], datetime.min.time()) - self.history
-        return begin.date() <= day
+        return oldest_day(self.asked[place], self.history) <= day
 
 
 def _groups(files: Sequence[File], rows: int) -> list[Group]:

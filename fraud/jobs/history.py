@@ -57,5 +57,4 @@ def history_of(lake: Lake, feature_set: FeatureSet, version: int) -> History:
 
 
 def _midnight(part: Part) -> int:
-    day = part.day
-    return (day - date(1970, 1, 1)).days * DAY_US
+    return (part.day - date(1970, 1, 1)).days * DAY_US

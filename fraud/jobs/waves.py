@@ -1,4 +1,4 @@
-"""Waves: stretches of the history that are computed one after the other, so that memory holds one or two.
+"""Waves: stretches of the history that are computed one after the other, so that memory holds one.
 
 A wave reads the days before it again as far as a window reaches, from slices that the wave before has cut.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from fraud.jobs.feature_steps import Group
 
@@ -61,8 +61,13 @@ def waves(groups: Sequence[Group], history: timedelta, *, rows: int) -> Iterator
 
 def _first(groups: Sequence[Group], begin: int, history: timedelta) -> int:
     """The first group that a window of this one reaches into."""
-    oldest = datetime.combine(groups[begin].first_day, time()) - history
-    return next(number for number, group in enumerate(groups) if group.last_day >= oldest.date())
+    oldest = oldest_day(groups[begin].first_day, history)
+    return next(number for number, group in enumerate(groups) if group.last_day >= oldest)
+
+
+def oldest_day(day: date, history: timedelta) -> date:
+    """Return the day into which a window of a day's first instant reaches back."""
+    return (datetime.combine(day, time()) - history).date()
 
 
 def _share_a_day(one: Group, other: Group) -> bool:
