@@ -32,7 +32,7 @@ from fraud.model import protocol as protocols
 from fraud.model.booster import booster_params, predict
 from fraud.model.bundle import Bundle
 from fraud.model.metrics import auc_roc, average_precision, card_precision_top_k
-from fraud.model.split import Fold, prequential, require_days
+from fraud.model.split import Fold, prequential, require_days, with_train_days
 from fraud.model.truth import newest_labels
 from fraud.settings import EvaluateSettings, LabelSettings, TrainSettings
 from fraud.storage.lake import Lake
@@ -107,7 +107,7 @@ def run(
         protocol: ``handbook-baseline``, ``handbook-prequential`` or ``handbook-validation``; None cuts folds
             over the data's own dates.
         train: Engine and parameters; all folds are trained in one run of it.
-        evaluate: The folds where there is no protocol, and how many cards a day are checked.
+        evaluate: Training days; the folds where there is no protocol; how many cards a day are checked.
         labels: The label maturity; the protocols have their own, 7 days.
         storage: Absolute folder for checkpoints.
         bundle: Scores the test days; nothing is trained then. That it was trained on earlier days is for the
@@ -134,7 +134,9 @@ def run(
         )
     versions = pin(lake, feature_set)
     source = _Source(lake, feature_set, versions)
-    plan = _named(source, protocol) if protocol is not None else _own_dates(source, evaluate, labels)
+    plan = (
+        _own_dates(source, evaluate, labels) if protocol is None else _named(source, protocol, evaluate.train_d)
+    )
     logger.info("evaluating", extra={"protocol": plan.protocol, "folds": len(plan.folds)})
     if bundle is None:
         trained, scorers = _train(source, plan, train, storage)
@@ -159,8 +161,8 @@ def run(
     }
 
 
-def _named(source: _Source, name: str) -> _Plan:
-    """A published protocol: its weeks, its label delay, its removal of known cards."""
+def _named(source: _Source, name: str, train_d: int) -> _Plan:
+    """A published protocol: its weeks, its label delay, its removal of known cards; any training days."""
     protocol = protocols.find(name)
     columns = source.lake.schema(schema.TRANSACTIONS, version=source.versions[schema.TRANSACTIONS]).names
     if CARD not in columns:
@@ -169,12 +171,13 @@ def _named(source: _Source, name: str) -> _Plan:
             [f"protocol {name} needs the column {CARD}: map it, or evaluate without one"],
         )
     first, last = days(source.lake, source.versions)
-    require_days(f"protocol {name}", protocol.folds, first=first, last=last)
+    folds = tuple(with_train_days(fold, train_d) for fold in protocol.folds)
+    require_days(f"protocol {name}", folds, first=first, last=last)
     known = labels_of(source.lake, source.versions, first=first, last=last, entities=[CARD])
     newest = newest_labels(known, as_of_us=micros(_EVERYTHING))
     return _Plan(
         name,
-        protocol.folds,
+        folds,
         _EVERYTHING,
         timedelta(days=protocols.DAYS),
         newest.filter(newest.column("is_fraud")),
@@ -259,7 +262,7 @@ def _without_known(table: pa.Table, frauds: pa.Table, fold: Fold) -> pa.Table:
         table.column(CARD).combine_chunks(),
         _day_numbers(frauds.column("event_time").cast(pa.date32(), safe=False)),
         frauds.column(CARD).combine_chunks(),
-        train_first=(fold.train[0] - date(1970, 1, 1)).days,
+        train_last=(fold.train[1] - date(1970, 1, 1)).days,
     )
     return table.filter(pa.array(keep))
 

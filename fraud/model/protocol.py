@@ -34,12 +34,14 @@ class Protocol:
 
     Attributes:
         name: As given to ``--protocol``.
-        folds: The newest first.
+        folds: The newest first, of 7 training days each.
+        is_test: Whether these weeks judge a choice; on others a choice may be made.
         published: The figures to compare with, JSON-able.
     """
 
     name: str
     folds: tuple[Fold, ...]
+    is_test: bool
     published: Mapping[str, Any]
 
 
@@ -60,29 +62,30 @@ def unknown_cards(
     fraud_day: NDArray[np.int32],
     fraud_card: pa.Array,
     *,
-    train_first: int,
+    train_last: int,
 ) -> NDArray[np.bool_]:
     """Say which test rows stay: those of cards that nobody knew to be compromised on that day.
 
-    Cards with a fraud in the training days are known throughout the test; on test day d, the cards with a
-    fraud on day d - 8 join them. Other frauds of the waiting days stay hidden, as in the book.
+    Cards with a fraud in the seven days before the waiting days are known throughout the test; on test day
+    d, the cards with a fraud on day d - 8 join them. Other frauds of the waiting days stay hidden, as in the
+    book. Those seven days are the book's training days; a longer training changes no test row.
 
     Args:
         day: Days of the test rows since 1970-01-01, shape ``(n,)``.
         card: Their card ids, strings with nulls, length n; a row without a card stays.
         fraud_day: Days of frauds since 1970-01-01, shape ``(m,)``, of any period.
         fraud_card: Their card ids, strings with nulls, length m.
-        train_first: First training day since 1970-01-01.
+        train_last: The day after the last training day, since 1970-01-01.
 
     Returns:
         True for rows to keep, shape ``(n,)``.
     """
-    counted = pa.array(fraud_day >= train_first)
-    pool = fraud_card.cast(pa.string()).filter(counted)
+    counted = fraud_day >= train_last - DAYS
+    pool = fraud_card.cast(pa.string()).filter(pa.array(counted))
     names = pool.drop_null().unique()
     # One place more than there are names: it stands for every card that is never known.
     known_from = np.full(len(names) + 1, np.iinfo(np.int64).max)
-    known = fraud_day[fraud_day >= train_first].astype(np.int64) + KNOWN_AFTER_D
+    known = fraud_day[counted].astype(np.int64) + KNOWN_AFTER_D
     np.minimum.at(known_from, _position(pool, names), known)
     known_from[-1] = np.iinfo(np.int64).max
     return np.asarray(day < known_from[_position(card, names)], np.bool_)
@@ -113,6 +116,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
             Protocol(
                 "handbook-baseline",
                 _weeks(date(2018, 7, 25)),
+                True,
                 {
                     "model": "XGBoost, 100 rounds, learning rate 0.3, depth 6, exact",
                     "auc_roc": _figure(0.862),
@@ -123,6 +127,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
             Protocol(
                 "handbook-prequential",
                 _backwards(date(2018, 8, 15)),
+                True,
                 {
                     "model": "XGBoost, 100 rounds, learning rate 0.1, depth 3, exact",
                     "auc_roc": _figure(0.8708, 0.0124),
@@ -133,6 +138,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
             Protocol(
                 "handbook-validation",
                 _backwards(date(2018, 7, 11)),
+                False,
                 {
                     "model": "XGBoost, 100 rounds, learning rate 0.1, depth 3, exact",
                     "auc_roc": _figure(0.8784, 0.0092),

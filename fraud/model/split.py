@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from fraud.errors import NotEnoughDataError
@@ -28,6 +28,12 @@ def fold(train_first: date, *, train_d: int, gap_d: int, test_d: int) -> Fold:
     return Fold(
         test_first.isoformat(), (train_first, train_last), (test_first, test_first + timedelta(days=test_d))
     )
+
+
+def with_train_days(one: Fold, train_d: int) -> Fold:
+    """Return the fold with another number of training days; they end where they ended."""
+    last = one.train[1]
+    return replace(one, train=(last - timedelta(days=train_d), last))
 
 
 def prequential(
@@ -74,7 +80,7 @@ def require_days(name: str, folds: Sequence[Fold], *, first: date, last: date) -
     if first > needed[0] or last < needed[1]:
         raise NotEnoughDataError(
             f"{name} needs transactions of {_span(*needed)}, the lake has {_span(first, last)}: "
-            "ingest the missing days, or evaluate without a protocol"
+            "ingest the missing days, lower evaluate.train_d, or evaluate without a protocol"
         )
 
 

@@ -22,7 +22,7 @@ def kept(rows: list[tuple[int, str | None]], frauds: list[tuple[int, str | None]
         pa.array([card for _, card in rows], pa.string()),
         np.array([day for day, _ in frauds], np.int32),
         pa.array([card for _, card in frauds], pa.string()),
-        train_first=TRAIN,
+        train_last=TRAIN + 7,
     ).tolist()
 
 
@@ -90,6 +90,13 @@ def test_published_counts_of_the_baseline():
         pc.take(card, pa.array(test)),
         day[is_fraud],
         pc.filter(card, pa.array(is_fraud)),
-        train_first=train_first,
+        train_last=train_last,
     )
     assert (np.count_nonzero(keep), np.count_nonzero(is_fraud[test[keep]])) == (58_264, 385)
+
+
+def test_choices_are_made_on_validation_weeks_only():
+    assert [name for name, protocol in PROTOCOLS.items() if not protocol.is_test] == ["handbook-validation"]
+    last_validated = max(fold.test[1] for fold in find("handbook-validation").folds)
+    first_tested = min(fold.test[0] for fold in find("handbook-prequential").folds)
+    assert last_validated <= first_tested

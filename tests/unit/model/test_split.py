@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud.errors import NotEnoughDataError
-from fraud.model.split import Fold, fold, prequential, require_days
+from fraud.model.split import Fold, fold, prequential, require_days, with_train_days
 
 
 def test_fold_waits_for_the_labels():
@@ -52,3 +52,10 @@ def test_no_fold_tests_a_day_it_could_have_trained_on(folds, train_d, gap_d, tes
         assert first <= each.train[0] < each.train[1] <= each.test[0] < each.test[1] <= last
     for newer, older in pairwise(made):
         assert older.test[1] == newer.test[0]
+
+
+def test_more_training_days_begin_earlier_and_test_the_same():
+    one = fold(date(2024, 1, 10), train_d=7, gap_d=7, test_d=7)
+    longer = with_train_days(one, 28)
+    assert longer.train == (date(2023, 12, 20), one.train[1])
+    assert (longer.name, longer.test) == (one.name, one.test)
