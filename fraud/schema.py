@@ -22,8 +22,9 @@ KINDS: Final = ("purchase", "verification", "refund", "reversal")
 SCORED_KINDS: Final = ("purchase", "verification")
 """Only these are scored, trained on and measured; the others may enter windows."""
 
-UNOBSERVABLE_STATUSES: Final = ("declined", "reversed")
-"""A transaction with such a status never shows whether it was fraud."""
+DECLINED: Final = "declined"
+REVERSED: Final = "reversed"
+"""The statuses that hide whether a transaction was fraud; others mean nothing to the truth."""
 
 TRANSACTIONS: Final = "transactions"
 LABELS: Final = "labels"

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fraud.schema import TIME, UNOBSERVABLE_STATUSES
+from fraud.schema import DECLINED, REVERSED, TIME
 
 FRAUD: Final = 1
-"""The newest label known says fraud, whatever the status."""
+"""The newest label known says fraud, and it was not declined."""
 
 GENUINE: Final = 0
 """The newest label known says so, or the transaction is mature and has none (presumed)."""
@@ -21,7 +21,11 @@ UNKNOWN: Final = -1
 """No label yet, and younger than the label maturity."""
 
 UNOBSERVABLE: Final = -2
-"""Known to be declined or reversed, and no label says fraud: never presumed genuine."""
+"""Known to be declined, or to be reversed without a label that says fraud: never presumed genuine.
+
+A declined transaction stays unobservable when a label says fraud: of what was declined only frauds are ever
+confirmed, so counting them would teach, and measure, that whatever is declined is fraud.
+"""
 
 
 def newest_labels(labels: pa.Table, *, as_of_us: int) -> pa.Table:
@@ -76,22 +80,25 @@ def truth_as_of(
     at = np.asarray(pc.fill_null(found, -1))
     labelled = at >= 0
     truth[labelled] = np.where(_flags(newest.column("is_fraud"))[at[labelled]], FRAUD, GENUINE)
-    hidden = _is_unobservable(event_time_us, status, status_time, as_of_us)
-    truth[hidden & (truth != FRAUD)] = UNOBSERVABLE
+    if status is not None:
+        known = _status_known(event_time_us, status_time, as_of_us)
+        truth[known & _is(status, REVERSED) & (truth != FRAUD)] = UNOBSERVABLE
+        truth[known & _is(status, DECLINED)] = UNOBSERVABLE
     return truth
 
 
-def _is_unobservable(
-    event_time_us: NDArray[np.int64], status: pa.Array | None, status_time: pa.Array | None, as_of_us: int
+def _status_known(
+    event_time_us: NDArray[np.int64], status_time: pa.Array | None, as_of_us: int
 ) -> NDArray[np.bool_]:
-    if status is None:
-        return np.zeros(event_time_us.size, np.bool_)
-    hidden = _flags(pc.is_in(status, value_set=pa.array(UNOBSERVABLE_STATUSES)))
     if status_time is None:
-        return hidden & (event_time_us <= as_of_us)
+        return event_time_us <= as_of_us
     given = pc.coalesce(status_time.cast(TIME).cast(pa.int64()), pa.array(event_time_us))
     known: NDArray[np.bool_] = np.asarray(given) <= as_of_us
-    return hidden & known
+    return known
+
+
+def _is(status: pa.Array, wanted: str) -> NDArray[np.bool_]:
+    return _flags(pc.fill_null(pc.equal(status, wanted), False))
 
 
 def _flags(values: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:

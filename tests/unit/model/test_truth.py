@@ -62,7 +62,13 @@ def test_labels_of_other_transactions_are_ignored():
 def test_unobservable_is_never_presumed_genuine(status):
     assert truth_of(0, labels(), as_of=1000, status=status) == UNOBSERVABLE
     assert truth_of(0, labels(("t", 5, "a", False)), as_of=1000, status=status) == UNOBSERVABLE
-    assert truth_of(0, labels(("t", 5, "a", True)), as_of=1000, status=status) == FRAUD
+
+
+def test_reversed_fraud_is_a_fraud_and_declined_fraud_is_unobservable():
+    fraud = labels(("t", 5, "a", True))
+    assert truth_of(0, fraud, as_of=1000, status="reversed") == FRAUD
+    assert truth_of(0, fraud, as_of=1000, status="declined") == UNOBSERVABLE
+    assert truth_of(0, fraud, as_of=500, status="declined", status_time=501) == FRAUD
 
 
 def test_status_counts_from_when_it_was_known():
@@ -109,10 +115,10 @@ def test_equals_plain_definition(history, transactions, as_of, maturity):
     expected = []
     for transaction_id, (event, status) in zip(ids, transactions, strict=True):
         known = sorted(row[1:] for row in history if row[0] == transaction_id and row[1] <= as_of)
-        if known and known[-1][2]:
-            expected.append(FRAUD)
-        elif status == "declined" and event <= as_of:
+        if status == "declined" and event <= as_of:
             expected.append(UNOBSERVABLE)
+        elif known and known[-1][2]:
+            expected.append(FRAUD)
         else:
             expected.append(GENUINE if known or event + maturity <= as_of else UNKNOWN)
     found = truth_as_of(
