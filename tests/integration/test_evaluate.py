@@ -13,6 +13,7 @@ from fraud import schema
 from fraud.errors import ConfigError, NotEnoughDataError, SchemaError
 from fraud.features.spec import FeatureSet, load_text
 from fraud.jobs import evaluate
+from fraud.jobs.examples import examples, to_table
 from fraud.model.booster import booster_params
 from fraud.model.bundle import Bundle
 from fraud.model.calibration import Calibration
@@ -49,8 +50,16 @@ class Rows:
         days = [FIRST.date() + timedelta(days=int(day)) for day in self.day]
         return np.array([first <= day < last for day in days])
 
-    def store(self, lake: Lake, *, cards: bool = True) -> None:
+    def store(
+        self,
+        lake: Lake,
+        *,
+        cards: bool = True,
+        genuine_labels: bool = False,
+        declined: np.ndarray | None = None,
+    ) -> None:
         n = self.day.size
+        status = [None] * n if declined is None else np.where(declined, "declined", "approved").tolist()
         times = [
             FIRST + timedelta(days=int(day), minutes=number % PER_DAY) for number, day in enumerate(self.day)
         ]
@@ -65,8 +74,8 @@ class Rows:
         transactions = schema.transactions(entities, {})
         constant = {"known_at": times, "kind": ["purchase"] * n, "currency": ["EUR"] * n, "tie": [0] * n}
         amounts = {"amount_minor": self.amount, "amount_base_minor": self.amount}
-        nothing = {"status": [None] * n, "status_time": [None] * n}
-        lake.append(schema.TRANSACTIONS, table(own | constant | amounts | nothing, transactions))
+        outcome = {"status": status, "status_time": [None] * n}
+        lake.append(schema.TRANSACTIONS, table(own | constant | amounts | outcome, transactions))
         values = {**own, "history_complete": [True] * n, "amount": self.amount, "risk": self.risk}
         lake.append(feature_set().table, table(values, schema.features(feature_set().names)))
         labels = {
@@ -76,7 +85,7 @@ class Rows:
             "fraud_type": [None] * n,
         }
         every = table(own | labels, schema.labels(entities))
-        lake.append(schema.LABELS, every.filter(every.column("is_fraud")))
+        lake.append(schema.LABELS, every if genuine_labels else every.filter(every.column("is_fraud")))
 
 
 def table(columns: dict, wanted: pa.Schema) -> pa.Table:
@@ -123,6 +132,41 @@ def test_trained_folds_equal_one_process_and_scikit_learn(ray_cluster, lake, tmp
     assert report["params"]["rounds"] == 10
     assert report["features_version"] == feature_set().version
     assert report["published"] is None
+
+
+def trained_rows(lake: Lake) -> pa.Table:
+    """What a training at the beginning of the newest test week would see."""
+    span = {"first": date(2018, 7, 28), "last": date(2018, 8, 4), "as_of": datetime(2018, 8, 11, tzinfo=UTC)}
+    table = to_table(examples(lake, feature_set(), maturity=timedelta(days=7), **span))
+    return table.sort_by("transaction_id")
+
+
+def measured(lake: Lake, model: Bundle, storage: Path) -> dict:
+    report = evaluate.run(lake, feature_set(), protocol=None, storage=storage, bundle=model, **SETTINGS)
+    return {name: value for name, value in report.items() if name != "seconds"}
+
+
+def test_without_genuine_labels_the_same_rows_train_and_measure(ray_cluster, tmp_path, rows):
+    whole, sparse = Lake(str(tmp_path / "whole")), Lake(str(tmp_path / "sparse"))
+    rows.store(whole, genuine_labels=True)
+    rows.store(sparse, genuine_labels=False)
+    model = bundle(rows, feature_set())
+    assert trained_rows(whole).equals(trained_rows(sparse))
+    assert measured(whole, model, tmp_path) == measured(sparse, model, tmp_path)
+
+
+def test_declined_transactions_train_and_measure_nothing(ray_cluster, lake, tmp_path, rows):
+    declined = np.random.default_rng(1).random(rows.day.size) < 0.05
+    rows.store(lake, declined=declined)
+    week = rows.between(date(2018, 7, 28), date(2018, 8, 4))
+    assert np.count_nonzero(week & declined & rows.is_fraud) > 0
+    numbers = [int(name[1:]) for name in trained_rows(lake).column("transaction_id").to_pylist()]
+    assert sorted(numbers) == np.flatnonzero(week & ~declined).tolist()
+    for fold in measured(lake, bundle(rows, feature_set()), tmp_path)["folds"]:
+        first, last = (date.fromisoformat(day) for day in fold["test"])
+        seen = rows.between(first, last + timedelta(days=1)) & ~declined
+        assert fold["test_rows"] == np.count_nonzero(seen)
+        assert fold["test_frauds"] == np.count_nonzero(seen & rows.is_fraud)
 
 
 def test_protocol_scores_a_bundle_on_the_published_weeks(ray_cluster, lake, tmp_path, rows):
