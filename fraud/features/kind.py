@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from fraud.features import loops
 from fraud.features.facts import Floats, Ints
+from fraud.features.measure import Measure
 from fraud.features.window import duration_text, duration_us
 from fraud.schema import CORE_COLUMNS
 
@@ -168,6 +169,10 @@ class Kind(BaseModel):
 
     def values(self, rows: Rows) -> dict[str, Floats]:
         """Compute its features, each of shape ``(n,)``."""
+        raise NotImplementedError
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """Per feature what it measures, given what those declared above it measure."""
         raise NotImplementedError
 
     def explain(self) -> dict[str, tuple[str, str]]:

@@ -41,6 +41,7 @@ from fraud.errors import ConfigError, DeclarationError, FormatVersionError
 from fraud.features.kind import Kind
 from fraud.features.kinds import KINDS
 from fraud.features.kinds.window import Window
+from fraud.features.measure import Measure
 from fraud.features.refusal import meant, refusal
 
 FORMAT_VERSION: Final = 1
@@ -61,6 +62,14 @@ class FeatureSet:
     def names(self) -> tuple[str, ...]:
         """The feature columns in the model's order."""
         return tuple(name for declaration in self.declarations for name in declaration.names)
+
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """What each feature measures, in the model's order."""
+        found: dict[str, Measure] = {}
+        for declaration in self.declarations:
+            found |= declaration.measures(found)
+        return found
 
     @cached_property
     def version(self) -> str:

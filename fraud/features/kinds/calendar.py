@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from fraud.features.facts import Floats
 from fraud.features.kind import HOURS_OF_WEEK, Kind, Rows
+from fraud.features.measure import NO_YES, Measure, Unit, words
+
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MEASURED: Final = {
+    "weekend": ("WEEKEND", NO_YES),
+    "night": ("NIGHT", NO_YES),
+    "hour": ("TIME_OF_DAY", tuple(f"{hour:02}:00" for hour in range(24))),
+    "day_of_week": ("DAY_OF_WEEK", _DAYS),
+}
+"""The code, and what the values stand for."""
 
 Hour = Annotated[int, Field(ge=0, le=23)]
 
@@ -60,6 +71,11 @@ class Calendar(Kind):
             "night": (hour >= first) & (hour <= last),
         }
         return said[self.calendar].astype(np.float64)
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """The clock, of which a night is a part that matters by itself."""
+        known, choices = _MEASURED[self.calendar]
+        return {self.names[0]: Measure(known, words(self.calendar), Unit.CHOICE, choices=choices)}
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """What of the clock it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from fraud.features.facts import NO_TEXT, Floats, text_number
 from fraud.features.kind import Kind, Rows, Text
+from fraud.features.measure import Measure, Unit, code, words
 
 
 def _check_values(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,6 +49,12 @@ class Categorical(Kind):
         place = order[np.minimum(np.searchsorted(numbers, text, sorter=order), len(numbers) - 1)]
         code = np.where(numbers[place] == text, place, len(numbers)).astype(np.float64)
         return {self.categorical: np.where(text == NO_TEXT, np.nan, code)}
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """The text itself."""
+        choices = (*self.values_, "another")
+        subject = words(self.categorical)
+        return {self.categorical: Measure(code(self.categorical), subject, Unit.CHOICE, choices=choices)}
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """The codes."""

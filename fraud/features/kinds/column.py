@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
 
 from fraud.features.facts import Floats
 from fraud.features.kind import Kind, Number, Rows
+from fraud.features.measure import Measure, code, unit_of, words
 
 
 class Column(Kind):
@@ -31,6 +33,10 @@ class Column(Kind):
     def values(self, rows: Rows) -> dict[str, Floats]:
         """The column as it is."""
         return {self.column: rows.number(self.column)}
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """The column itself."""
+        return {self.column: Measure(code(self.column), words(self.column), unit_of(self.column))}
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """The column's name."""

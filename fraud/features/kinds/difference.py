@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fraud.features.facts import Floats
 from fraud.features.kind import Kind, Rows, check_declared
+from fraud.features.measure import Measure, Unit
 
 
 class Difference(Kind):
@@ -33,6 +34,12 @@ class Difference(Kind):
     def values(self, rows: Rows) -> dict[str, Floats]:
         """The difference."""
         return {self.names[0]: rows.features[self.difference] - rows.features[self.minus]}
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """The one, compared with the other."""
+        one, other = above[self.difference], above[self.minus]
+        unit = Unit.NUMBER if one.unit is Unit.CHOICE else one.unit
+        return {self.names[0]: one.against(other, f"{one.subject} less {other.subject}", unit)}
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """Which less which."""

@@ -11,6 +11,7 @@ from pydantic import Field
 from fraud.features.facts import Floats
 from fraud.features.kind import Kind, Rows, check_declared
 from fraud.features.kinds.window import Window
+from fraud.features.measure import Measure, Unit
 
 
 class Ratio(Kind):
@@ -47,6 +48,11 @@ class Ratio(Kind):
         quotient = np.full(len(over), np.nan)
         np.divide(over, under, out=quotient, where=under != 0)
         return {self.names[0]: quotient}
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """The one, compared with the other."""
+        one, other = above[self.ratio], above[self.to]
+        return {self.names[0]: one.against(other, f"{one.subject} relative to {other.subject}", Unit.RATIO)}
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """Which over which."""

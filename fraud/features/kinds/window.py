@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final
 
@@ -13,6 +14,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from fraud import schema
 from fraud.features.facts import STATUS_TIME, Bools, Facts, Floats, Ints, text_number
 from fraud.features.kind import Attribute, Duration, Kind, Rows, Spans, check_text
+from fraud.features.measure import Measure, of_statistic
+from fraud.features.measure import period as in_words
 from fraud.features.statistics import Stat
 from fraud.features.window import duration_text
 
@@ -217,6 +220,20 @@ class Window(Kind):
     def values(self, rows: Rows) -> dict[str, Floats]:
         """What an executor has computed."""
         return {name: rows.features[name] for name in self.names}
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """Per statistic and span."""
+        return {
+            self.name(stat, span): of_statistic(
+                stat,
+                entity=self.window,
+                of=self.of,
+                conditions=[value for _, values in self.where for value in values],
+                when=in_words(span, self.delay),
+            )
+            for stat in self.stats
+            for span in self.spans
+        }
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """Per statistic and span."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,6 +12,8 @@ from pydantic import Field
 from fraud.features.facts import Floats
 from fraud.features.kind import Duration, Kind, Number, Rows, Spans
 from fraud.features.kinds.window import Entity, Window, period
+from fraud.features.measure import Measure, Unit, code, this, unusual, words
+from fraud.features.measure import period as in_words
 from fraud.features.statistics import Stat
 from fraud.features.window import duration_text
 
@@ -83,6 +86,18 @@ class ZScore(Kind):
             columns[self._name(span)] = np.full(len(value), np.nan)
             np.divide(value - mean, std, out=columns[self._name(span)], where=std > 0)
         return columns
+
+    def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
+        """The value, compared with the entity's usual: the code is that of a ratio of the two."""
+        entity = code(*self.window)
+        known = unusual(code(self.zscore), entity)
+        usual = f"{words(self.zscore)} against the mean of {this(self.window)}"
+        return {
+            self._name(span): Measure(
+                known, f"{usual} {in_words(span, self.delay)}, in standard deviations", Unit.RATIO
+            )
+            for span in self.spans
+        }
 
     def explain(self) -> dict[str, tuple[str, str]]:
         """Per span."""
