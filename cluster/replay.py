@@ -1,7 +1,8 @@
 """Replay: post past transactions to the endpoint and compare each answer with the batch score, exactly.
 
 Transactions go out one by one in the order of their events; a label goes to ``/v1/labels`` once an event
-has reached its label time, as it would have in production. Equal means ``==`` on score and probability.
+has reached its label time, as it would have in production. Equal means ``==`` on score,
+probability, decision and the codes of its reasons.
 """
 
 from __future__ import annotations
@@ -78,10 +79,11 @@ def _post(client: _Client, transaction: dict[str, Any], expected: dict[str, Any]
     answer = client.post("/v1/score", _wire(transaction))
     tally.latencies_ms.append((time.perf_counter() - begun) * 1000)
     tally.posted += 1
-    if all(answer[name] == expected[name] for name in ("score", "probability", "decision")):
+    online = {name: answer[name] for name in ("score", "probability", "decision")}
+    online["reasons"] = [reason["code"] for reason in answer["reasons"]]
+    if online == expected:
         tally.equal += 1
         return
-    online = {name: answer[name] for name in ("score", "probability", "decision")}
     tally.different.append(
         {"transaction_id": transaction["transaction_id"], "batch": expected, "online": online}
     )
@@ -103,13 +105,14 @@ def _report(tally: _Tally, seconds: float) -> dict[str, Any]:
 
 
 def _batch_scores(lake: Lake, since: datetime, model_version: str) -> dict[str, dict[str, Any]]:
-    columns = ["transaction_id", "model_version", "event_time", "score", "probability", "decision"]
+    compared = ["transaction_id", "score", "probability", "decision", "reasons"]
+    columns = [*compared, "model_version", "event_time"]
     scores = lake.read(schema.SCORES, columns=columns, days=(since.date(), date.max))
     mine = pc.and_(
         pc.equal(scores.column("model_version"), model_version),
         pc.greater_equal(scores.column("event_time"), pa.scalar(since, schema.TIME)),
     )
-    rows = scores.filter(mine).select(["transaction_id", "score", "probability", "decision"]).to_pylist()
+    rows = scores.filter(mine).select(compared).to_pylist()
     if not rows:
         raise NotEnoughDataError(
             f"model version {model_version} has scored nothing since {since.isoformat()}: run `fraud score`"

@@ -47,9 +47,11 @@ def run(
 
     Raises:
         ModelNotFoundError: Nothing answers to the reference.
-        ConfigError: The online state keeps less than the model needs, or replicas may be on several nodes.
+        ConfigError: The online state keeps less than the model needs, there is no text in the language of
+            the settings, or replicas may be on several nodes.
         ClusterError: The port is in use, or no replica could start.
     """
+    wiring.catalogue(settings)  # a misspelt language is refused before a state is built for it
     work = wiring.work(settings)
     ref = wiring.registry(settings).resolve(reference)
     if not work.state.is_dir():
@@ -73,12 +75,19 @@ def running(settings: Settings, ref: ModelRef, *, state: Path, journal: Path) ->
         journal: Folder for what it answers.
 
     Raises:
-        ConfigError: There is no online state for the model, or replicas may be on several nodes.
+        ConfigError: There is no online state for the model, no text in the language of the settings, or
+            replicas may be on several nodes.
         ClusterError: The port is in use, or no replica could start.
     """
+    catalogue = wiring.catalogue(settings)
     _check_state(state, install(settings, ref))
     application = build(
-        settings.serve, pointer=_pointer(settings), state=state, journal=journal, money=settings.money
+        settings.serve,
+        pointer=_pointer(settings),
+        state=state,
+        journal=journal,
+        money=settings.money,
+        catalogue=catalogue,
     )
     try:
         yield serving.start(application, settings.serve)

@@ -11,6 +11,8 @@ from fraud.features import spec as features
 from fraud.features.spec import FeatureSet
 from fraud.mapping import spec as mappings
 from fraud.mapping.spec import Mapping
+from fraud.model import reason_catalogue as catalogues
+from fraud.model.reason_catalogue import Catalogue
 from fraud.storage.lake import Lake
 
 if TYPE_CHECKING:
@@ -46,6 +48,16 @@ def mapping(name_or_file: str) -> Mapping:
         DeclarationError: There is none, or it cannot be used as written.
     """
     return mappings.load(name_or_file, CONFIGS / "mappings")
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    """What customers are told of reasons, in the language of the settings.
+
+    Raises:
+        ConfigError: There is no such language.
+        DeclarationError: Its file cannot be used as written.
+    """
+    return catalogues.load(settings.serve.reasons_language, CONFIGS / "reasons")
 
 
 def tracking(settings: Settings) -> Tracking:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 
+from fraud.model.reason_catalogue import Catalogue
 from fraud.settings import MoneySettings
 from serve_app.options import deployment_options
 from serve_app.replica import Places, Replica
@@ -18,8 +19,10 @@ from serve_app.settings import ServeSettings
 class Endpoint:
     """A replica as Serve wants it: built once a process, asked for its ASGI app and its health."""
 
-    def __init__(self, places: Places, money: MoneySettings, settings: ServeSettings) -> None:
-        self._replica = Replica(places, money, settings)
+    def __init__(
+        self, places: Places, money: MoneySettings, catalogue: Catalogue, settings: ServeSettings
+    ) -> None:
+        self._replica = Replica(places, money, catalogue, settings)
         self._settings = settings
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -32,7 +35,13 @@ class Endpoint:
 
 
 def build(
-    settings: ServeSettings, *, pointer: Path, state: Path, journal: Path, money: MoneySettings
+    settings: ServeSettings,
+    *,
+    pointer: Path,
+    state: Path,
+    journal: Path,
+    money: MoneySettings,
+    catalogue: Catalogue,
 ) -> Application:
     """Return the application for ``serve.run``.
 
@@ -45,7 +54,8 @@ def build(
         state: The folder of the online state.
         journal: The folder of the decision journal, made if missing.
         money: The base currency and the rates.
+        catalogue: What customers are told of reasons.
     """
     deployment = serve.deployment(**deployment_options(settings))(serve.ingress()(Endpoint))
-    application: Application = deployment.bind(Places(pointer, state, journal), money, settings)
+    application: Application = deployment.bind(Places(pointer, state, journal), money, catalogue, settings)
     return application

@@ -37,7 +37,13 @@ _ANSWER: Final[JsonDict] = {
     "score": 0.914,
     "probability": 0.62,
     "decision": "review",
-    "reasons": ["number of transactions of this card, 1 day: 14"],
+    "reasons": [
+        {
+            "code": "CARD_VELOCITY",
+            "analyst": "transactions of this card in 24 h: 14, usually 2",
+            "customer": "Unusual number of payments with this card",
+        }
+    ],
     "model": {"name": "fraud", "version": "3", "digest": "5d41402abc4b2a76"},
     "policy_version": "9b74c989",
     "features_version": "1a79a4d6",
@@ -57,6 +63,14 @@ class Model(_Document):
     digest: str = Field(description="SHA-256 of the model bundle.")
 
 
+class Reason(_Document):
+    """One cause of a review or a decline."""
+
+    code: str = Field(description="Stable: the same whatever a feature is called and how far it looks back.")
+    analyst: str = Field(description="For the fraud team only: with the value, and what is usual.")
+    customer: str = Field(description="For the cardholder, in serve.reasons_language: no value, no limit.")
+
+
 class Decision(_Document):
     """The stored answer: the same request gets the same bytes."""
 
@@ -66,7 +80,7 @@ class Decision(_Document):
     score: float = Field(ge=0, le=1, description="The model's output.")
     probability: float = Field(ge=0, le=1, description="Calibrated probability of fraud.")
     decision: Literal["approve", "review", "decline"]
-    reasons: list[str] = Field(description="What raised the score, strongest first; empty for approve.")
+    reasons: list[Reason] = Field(description="What raised the score, strongest first; empty for approve.")
     model: Model
     policy_version: str
     features_version: str

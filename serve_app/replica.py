@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fraud.model.reason_catalogue import Catalogue
 from fraud.money import rates
 from fraud.settings import MoneySettings
 from fraud.storage.journal import Journal
@@ -35,11 +36,20 @@ class Places:
 class Replica:
     """Opens everything or raises what is wrong; ``running`` closes it again."""
 
-    def __init__(self, places: Places, money: MoneySettings, settings: ServeSettings) -> None:
+    def __init__(
+        self, places: Places, money: MoneySettings, catalogue: Catalogue, settings: ServeSettings
+    ) -> None:
         self._state = OnlineState.open(places.state)
         self._watcher = Watcher(places.pointer, settings.pointer_poll_s, self._state.check)
         self._journal = Journal(places.journal, segment_bytes=settings.journal_segment_bytes)
-        self.scorer = Scorer(self._watcher, self._state, self._journal, rates(money), settings)
+        self.scorer = Scorer(
+            self._watcher,
+            self._state,
+            self._journal,
+            rates=rates(money),
+            catalogue=catalogue,
+            settings=settings,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ so no answer leaves that the journal lacks, even where the first process died be
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 from fraud.errors import ConflictError
 from fraud.features.online import OnlineTransaction
 from fraud.features.spec import FeatureSet
-from fraud.model.reasons import reasons
+from fraud.model.bundle import Bundle
+from fraud.model.reason_catalogue import Catalogue
+from fraud.model.reason_texts import Wording
+from fraud.model.reasons import Cause
 from fraud.money import Rates, UnknownRate, to_base_minor
 from fraud.storage.journal import Journal, JournalError
 from fraud.storage.state import Answer
@@ -58,12 +61,20 @@ class Scorer:
     """One replica's work, without HTTP."""
 
     def __init__(
-        self, watcher: Watcher, state: State, journal: Journal, rates: Rates, settings: ServeSettings
+        self,
+        watcher: Watcher,
+        state: State,
+        journal: Journal,
+        *,
+        rates: Rates,
+        catalogue: Catalogue,
+        settings: ServeSettings,
     ) -> None:
         self._watcher = watcher
         self._state = state
         self._journal = journal
         self._rates = rates
+        self._wording = Wording(rates.base, catalogue)
         self._entities = settings.entities
         self._max_future_us = round(settings.max_future_s * 1_000_000)
 
@@ -88,7 +99,9 @@ class Scorer:
         text = request.canonical()
 
         def decide(features: NDArray[np.float64]) -> bytes:
-            return decision_record(served, request.transaction_id, text, features, started=started)
+            return decision_record(
+                served, self._wording, request.transaction_id, text, features, started=started
+            )
 
         try:
             stored = self._state.score(
@@ -169,12 +182,19 @@ class Scorer:
 
 
 def decision_record(
-    served: Served, transaction_id: str, request: bytes, features: NDArray[np.float64], *, started: int
+    served: Served,
+    wording: Wording,
+    transaction_id: str,
+    request: bytes,
+    features: NDArray[np.float64],
+    *,
+    started: int,
 ) -> bytes:
     """Score, decide and return the journal record: everything to execute the decision again.
 
     Args:
         served: The model and policy to decide by.
+        wording: How reasons are told.
         transaction_id: Of the request.
         request: The canonical request.
         features: As computed for this transaction, in the model's order, shape ``(features,)``.
@@ -185,13 +205,13 @@ def decision_record(
     scores = bundle.scores(row)
     probability = bundle.probabilities(scores)
     asked = bool(policy.reasons_asked(probability)[0])
-    why = reasons(bundle.booster, row, bundle.feature_set.names, most=policy.max_reasons)[0] if asked else ()
+    causes = bundle.explainer.causes(row, most=policy.max_reasons)[0] if asked else ()
     answer = {
         "transaction_id": transaction_id,
         "score": float(scores[0]),
         "probability": float(probability[0]),
         "decision": policy.decide(probability)[0],
-        "reasons": why,
+        "reasons": _told(bundle, wording, features, causes),
         "model": _model(served),
         "policy_version": policy.version,
         "features_version": bundle.feature_set.version,
@@ -207,6 +227,16 @@ def decision_record(
             "latency_us": (time.perf_counter_ns() - started) // 1000,
         }
     )
+
+
+def _told(
+    bundle: Bundle, wording: Wording, features: NDArray[np.float64], causes: Sequence[Cause]
+) -> list[dict[str, str]]:
+    names, measures = bundle.feature_set.names, bundle.feature_set.measures
+    return [
+        wording.told(measures[names[at]], float(features[at]), bundle.usual[at])
+        for at in (cause.feature for cause in causes)
+    ]
 
 
 def label_record(request: LabelRequest, *, known: bool, received_at_us: int) -> bytes:

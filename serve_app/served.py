@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from fraud.errors import BundleError, ConfigError, FraudError
 from fraud.features.spec import FeatureSet
@@ -74,6 +75,8 @@ def load(file: Path) -> Served:
         raw = json.loads(policy_file.read_bytes())
     except (OSError, ValueError) as error:
         raise BundleError(str(policy_file), "the policy cannot be read: promote the model again") from error
+    # The first reasons compile what finds them: not while somebody waits for an answer.
+    bundle.explainer.causes(np.full((1, len(bundle.feature_set.names)), np.nan, np.float32), most=1)
     return Served(pointer.model, pointer.version, bundle, policies.from_json(raw, path=str(policy_file)))
 
 

@@ -46,6 +46,11 @@ class ServeSettings(Section):
     entities: tuple[EntityName, ...] = Field(
         default=("card_id", "terminal_id"), description="Entity ids a request may carry, besides the model's."
     )
+    reasons_language: str = Field(
+        default="en",
+        min_length=1,
+        description="Of what customers are told: a name in configs/reasons or a file.",
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> ServeSettings:

@@ -16,7 +16,7 @@ import xgboost as xgb
 from fraud.features import spec
 from fraud.features.layout import Layout
 from fraud.features.spec import FeatureSet
-from fraud.model import bundle, histogram
+from fraud.model import bundle, histogram, reason_catalogue
 from fraud.model.calibration import Calibration
 from fraud.model.policy import Policy, canonical
 from fraud.settings import MoneySettings
@@ -51,6 +51,8 @@ FEATURE_SET = spec.load_text(FEATURES, "served.yaml")
 MONEY = MoneySettings.model_validate(
     {"base_currency": "EUR", "rates": [{"currency": "USD", "since": "2020-01-01", "rate": 0.5}]}
 )
+
+CATALOGUE = reason_catalogue.load("en", Path(__file__).parents[1] / "configs" / "reasons")
 
 
 def make_served(
@@ -106,7 +108,7 @@ def make_places(folder: Path) -> Places:
 async def running_client(places: Places, **changes: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Replica]]:
     """A client of the application in this process, without Serve."""
     settings = ServeSettings.model_validate(changes)
-    replica = Replica(places, MONEY, settings)
+    replica = Replica(places, MONEY, CATALOGUE, settings)
     app = api(replica.scorer, settings, replica.running)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

@@ -18,7 +18,6 @@ from fraud import schema
 from fraud.features.encode import matrix
 from fraud.model import bundle as bundles
 from fraud.model.policy import DECISIONS, Policy
-from fraud.model.reasons import reasons
 from fraud.storage.lake import Lake, Part
 
 COUNTS: Final = ("rows_in", "already_scored", "without_features", *DECISIONS)
@@ -101,10 +100,10 @@ class Scorer:
         scores = self.bundle.scores(values)
         probabilities = self.bundle.probabilities(scores)
         asked = np.flatnonzero(self.policy.reasons_asked(probabilities))
-        told = reasons(self.bundle.booster, values[asked], names, most=self.policy.max_reasons)
+        found = self.bundle.explainer.causes(values[asked], most=self.policy.max_reasons)
         why: list[Sequence[str]] = [()] * rows.num_rows
-        for row, texts in zip(asked, told, strict=True):
-            why[row] = texts
+        for row, causes in zip(asked, found, strict=True):
+            why[row] = [cause.code for cause in causes]
         stamp = self.stamp
         columns = {
             "transaction_id": rows.column("transaction_id"),

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from fraud.model import calibration as calibrations
 from fraud.model.calibration import Calibration
 from fraud.model.histogram import Histogram
 from fraud.model.policy import canonical
+from fraud.model.reasons import Explainer
 
 FORMAT_VERSION: Final = 1
 SCORE: Final = "score"
@@ -69,6 +71,16 @@ class Bundle:
     metadata: Mapping[str, Any]
     digest: str
     path: Path
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """What finds the causes of its scores; made when it is first asked for."""
+        return Explainer(self.booster, self.feature_set)
+
+    @cached_property
+    def usual(self) -> tuple[float, ...]:
+        """The middle value of each feature among the training rows, NaN where most are missing."""
+        return tuple(self.reference[name].median for name in self.feature_set.names)
 
     def scores(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the scores of rows of features in the set's order, shape ``(n, features)`` to ``(n,)``."""

@@ -49,6 +49,18 @@ class Histogram:
         """All values counted, the missing ones too."""
         return sum(self.counts) + self.missing
 
+    @property
+    def median(self) -> float:
+        """The upper edge of the bin that the middle value fell into, so at most a bin above the middle.
+
+        NaN where most values are missing or none was counted, and where no edge is above the middle one.
+        """
+        below = np.cumsum(self.counts)
+        if self.rows == 0 or 2 * self.missing > self.rows:
+            return float("nan")
+        place = int(np.searchsorted(below, below[-1] / 2))
+        return self.edges[place] if place < len(self.edges) else float("nan")
+
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and numbers; ``from_json`` gives the same histogram back."""
         return {"edges": list(self.edges), "counts": list(self.counts), "missing": self.missing}

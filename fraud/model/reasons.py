@@ -1,81 +1,62 @@
-"""Why a transaction is reviewed or declined, in an analyst's words."""
+"""Why a transaction is reviewed or declined: the measures that raised its score, the strongest first.
+
+The windows of one measure rise and fall together, so they are one reason: what they added is summed up by
+the measure's code, and the one that added most stands for them.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Final
+from dataclasses import dataclass
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
-_WINDOW: Final = re.compile(
-    r"(?P<entity>.+?)(?:_(?P<of>amount|fraud))?_(?P<stat>count|sum|mean)_(?P<span>\d+[smhd])"
-    r"(?:_delay_(?P<delay>\d+[smhd]))?"
-)
-"""The names that ``fraud.features.spec.Window.name`` gives."""
-
-_UNITS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
-_MEASURES: Final = {
-    (None, "count"): "number of transactions",
-    ("amount", "sum"): "total amount in minor units",
-    ("amount", "mean"): "mean amount in minor units",
-    ("fraud", "sum"): "number of known frauds",
-    ("fraud", "mean"): "share of known frauds",
-}
-_FLAG: Final = "is_"
+from fraud.features.spec import FeatureSet
+from fraud.model.contributions import contributions, leaves
 
 
-def reasons(
-    booster: xgb.Booster, matrix: NDArray[np.float32], names: Sequence[str], *, most: int
-) -> list[tuple[str, ...]]:
-    """Return what raised the score of each row, the strongest first.
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A measure that raised a score.
 
-    A reason is a feature with a positive contribution to the margin (exact TreeSHAP) and its value; equal
-    contributions keep the order of the features. A row's reasons do not depend on the rows beside it.
-
-    Args:
-        booster: The model.
-        matrix: Only the rows asked about (this costs several times a score), shape ``(n, features)``.
-        names: Features in the model's order.
-        most: The most reasons a row gets.
+    Attributes:
+        code: The measure's.
+        feature: The position of the feature that added most of it.
     """
-    if matrix.shape[0] == 0 or most == 0:
-        return [()] * matrix.shape[0]
-    rows = xgb.DMatrix(matrix, nthread=1)
-    contributions = booster.predict(rows, pred_contribs=True, validate_features=False)[:, :-1]
-    order = np.argsort(-contributions, axis=1, kind="stable")[:, :most]
-    return [
-        tuple(text(names[at], float(matrix[row, at])) for at in order[row] if contributions[row, at] > 0)
-        for row in range(matrix.shape[0])
-    ]
+
+    code: str
+    feature: int
 
 
-def text(name: str, value: float) -> str:
-    """Return a feature and its value in words: ``number of transactions of this card, 1 day: 14``."""
-    if np.isnan(value):
-        return f"{subject(name)}: missing"
-    if name.startswith(_FLAG):
-        return f"{subject(name)}: {'yes' if value else 'no'}"
-    return f"{subject(name)}: {value:.6g}"
+class Explainer:
+    """Finds the causes of a model's scores, by exact TreeSHAP."""
 
+    def __init__(self, booster: xgb.Booster, feature_set: FeatureSet) -> None:
+        """Read the booster's trees; the features are in its order."""
+        codes = [measure.code for measure in feature_set.measures.values()]
+        self._leaves = leaves(booster)
+        self._codes = tuple(dict.fromkeys(codes))
+        self._code = np.array([self._codes.index(code) for code in codes])
+        self._features = [np.flatnonzero(self._code == place) for place in range(len(self._codes))]
 
-@lru_cache(maxsize=4096)
-def subject(name: str) -> str:
-    """Return what a feature measures, derived from its name."""
-    if name == "amount":
-        return "amount in minor units"
-    found = _WINDOW.fullmatch(name)
-    measure = _MEASURES.get((found["of"], found["stat"])) if found else None
-    if found is None or measure is None:
-        return name.removeprefix(_FLAG).replace("_", " ")
-    entity = found["entity"].removesuffix("_id").replace("_", " ")
-    delay = f" up to {_duration(found['delay'])} ago" if found["delay"] else ""
-    return f"{measure} of this {entity}, {_duration(found['span'])}{delay}"
+    def causes(self, matrix: NDArray[np.float32], *, most: int) -> list[tuple[Cause, ...]]:
+        """Return the causes of each row, the strongest first.
 
+        A cause has a positive sum of contributions to the margin; equal sums keep the order of the features.
+        A row's causes do not depend on the rows beside it.
 
-def _duration(short: str) -> str:
-    amount, unit = int(short[:-1]), _UNITS[short[-1]]
-    return f"{amount} {unit}{'' if amount == 1 else 's'}"
+        Args:
+            matrix: Only the rows asked about, shape ``(n, features)``.
+            most: The most causes a row gets.
+        """
+        return [self._of_row(row, most) for row in contributions(self._leaves, matrix)]
+
+    def _of_row(self, added: NDArray[np.float64], most: int) -> tuple[Cause, ...]:
+        sums = np.bincount(self._code, added, len(self._codes))
+        strongest = np.argsort(-sums, kind="stable")[:most]
+        return tuple(self._cause(place, added) for place in strongest if sums[place] > 0)
+
+    def _cause(self, place: int, added: NDArray[np.float64]) -> Cause:
+        features = self._features[place]
+        return Cause(self._codes[place], int(features[added[features].argmax()]))

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from factories_serve import MONEY, journalled, make_places, make_served, transaction
+from factories_serve import CATALOGUE, MONEY, journalled, make_places, make_served, transaction
 
 from fraud.errors import ClusterError
 from serve_app.replica import Places
@@ -40,7 +40,12 @@ def url(ray_cluster: None, settings: ServeSettings, places: Places) -> Iterator[
     from serve_app import app, run
 
     application = app.build(
-        settings, pointer=places.pointer, state=places.state, journal=places.journal, money=MONEY
+        settings,
+        pointer=places.pointer,
+        state=places.state,
+        journal=places.journal,
+        money=MONEY,
+        catalogue=CATALOGUE,
     )
     yield run.start(application, settings)
     run.stop()
