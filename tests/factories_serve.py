@@ -52,7 +52,8 @@ MONEY = MoneySettings.model_validate(
     {"base_currency": "EUR", "rates": [{"currency": "USD", "since": "2020-01-01", "rate": 0.5}]}
 )
 
-CATALOGUE = reason_catalogue.load("en", Path(__file__).parents[1] / "configs" / "reasons")
+REASONS = Path(__file__).parents[1] / "configs" / "reasons"
+CATALOGUE = reason_catalogue.load("en", REASONS)
 
 
 def make_served(
@@ -105,10 +106,12 @@ def make_places(folder: Path) -> Places:
 
 
 @asynccontextmanager
-async def running_client(places: Places, **changes: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Replica]]:
+async def running_client(
+    places: Places, language: str = "en", **changes: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, Replica]]:
     """A client of the application in this process, without Serve."""
     settings = ServeSettings.model_validate(changes)
-    replica = Replica(places, MONEY, CATALOGUE, settings)
+    replica = Replica(places, MONEY, reason_catalogue.load(language, REASONS), settings)
     app = api(replica.scorer, settings, replica.running)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

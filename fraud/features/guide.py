@@ -111,10 +111,17 @@ to what all kinds keep.
 """
 
 
+_SETS: Final = """\
+## Shipped sets
+
+`reason` is the code under which a feature is told as a reason for a review or a decline.
+"""
+
+
 def guide(feature_sets: Iterable[FeatureSet]) -> str:
     """Return the page as Markdown."""
     parts = [_INTRODUCTION, _statistics(), _KINDS, *(_kind(kind) for kind in KINDS.values())]
-    parts += ["## Shipped sets\n", *(_set(feature_set) for feature_set in feature_sets)]
+    parts += [_SETS, *(_set(feature_set) for feature_set in feature_sets)]
     return "\n".join(parts)
 
 
@@ -158,14 +165,14 @@ def _set(feature_set: FeatureSet) -> str:
     history = duration_text(int(feature_set.history.total_seconds()) * 1_000_000)
     needs = ", ".join(f"`{name}`" for name in (*feature_set.entities, *feature_set.attributes))
     rows = [
-        [f"`{name}`", said, first]
+        [f"`{name}`", said, first, f"`{feature_set.measures[name].code}`"]
         for declaration in feature_set.declarations
         for name, (said, first) in declaration.explain().items()
     ]
     return (
         f"### {feature_set.name}\n\n{len(rows)} features, version `{feature_set.version}`, "
         f"in {feature_set.time_zone}, looking back {history}. Needs the columns {needs}.\n\n"
-        f"{_table(['feature', 'what it says', 'for the first transaction of an entity'], rows)}"
+        f"{_table(['feature', 'what it says', 'for the first transaction of an entity', 'reason'], rows)}"
     )
 
 

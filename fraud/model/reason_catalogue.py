@@ -64,7 +64,8 @@ def load(language_or_file: str, folder: Path) -> Catalogue:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         raise ConfigError(
-            str(language_or_file), f"no reasons in this language; there are {known}, or name a .yaml file"
+            str(language_or_file),
+            f"no reasons in this language; set serve.reasons_language to {known}, or to a .yaml file",
         )
     return _parsed(path.read_text(encoding="utf-8"), str(path))
 

@@ -69,7 +69,7 @@ def make(work: Path, shape: Shape) -> Lake:
     if lake.exists(schema.TRANSACTIONS):
         return lake
     shutil.rmtree(folder, ignore_errors=True)
-    base = _ingested(work)
+    base = ingested(work)
     labels = _copies(base.read(schema.LABELS), shape)
     lake.append(schema.LABELS, labels)
     kind = base.schema(schema.TRANSACTIONS)
@@ -80,7 +80,7 @@ def make(work: Path, shape: Shape) -> Lake:
     return lake
 
 
-def _ingested(work: Path) -> Lake:
+def ingested(work: Path) -> Lake:
     """The Handbook data as `fraud ingest` brings it in."""
     lake = Lake(str(work / "handbook-ingested"))
     if not lake.exists(schema.TRANSACTIONS):

@@ -12,6 +12,8 @@ from factories import label_table, random_history, transaction_table
 
 from cluster.cli import main
 from cluster.service import check_nodes
+from cluster.service import run as serve
+from cluster.settings import load
 from fraud.errors import ConfigError
 from fraud.storage.lake import Lake
 
@@ -71,3 +73,10 @@ def test_a_state_is_refused_where_replicas_may_be_on_several_nodes() -> None:
     check_nodes(Path("state"), [alive, dead, dead])
     with pytest.raises(ConfigError, match=r"2 nodes.*Redis.*serve on a Ray of one node"):
         check_nodes(Path("state"), [alive, dead, alive])
+
+
+def test_serving_in_a_language_without_reasons_is_refused_at_start(tmp_path: Path) -> None:
+    settings = load(options={"serve.reasons_language": "fr", "work.dir": str(tmp_path / "work")})
+    with pytest.raises(ConfigError, match=r"fr: no reasons in this language; .* de, en"):
+        serve(settings, reference="champion", announce=print, tell=print)
+    assert not (tmp_path / "work").exists()

@@ -39,8 +39,8 @@ def test_every_feature_of_every_kind_has_a_measure(kind: type[Kind]):
         ("{window: [card_id, device_id], stats: [first_time], spans: [1d]}", "CARD_DEVICE_NEW"),
         ("{window: email_hash, stats: [seconds_since_last], spans: [1d]}", "EMAIL_RECENCY"),
         (
-            "{window: terminal_id, of: fraud, stats: [sum, mean, seconds_since_last], spans: [1d], delay: 7d}",
-            "TERMINAL_KNOWN_FRAUDS",
+            "{window: ip, of: fraud, stats: [sum, mean, seconds_since_last], spans: [1d], delay: 7d}",
+            "IP_KNOWN_FRAUDS",
         ),
         (
             "{window: card_id, stats: [count], spans: [1d], where: {status: [declined]}}",
@@ -59,8 +59,8 @@ def test_code_follows_from_whose_and_what_not_from_the_span(entry, expected):
 
 def test_comparison_with_an_entitys_usual_says_of_whom():
     usual = "card_id_amount_mean_7d_before"
-    found = measured(AMOUNT, USUAL, {"ratio": "amount", "to": usual}, {"difference": "amount", "minus": usual})
-    ratio, difference = list(found.values())[-2:]
+    comparisons = ({"ratio": "amount", "to": usual}, {"difference": "amount", "minus": usual})
+    ratio, difference = list(measured(AMOUNT, USUAL, *comparisons).values())[-2:]
     assert ratio.code == difference.code == "AMOUNT_UNUSUAL_FOR_CARD"
     assert (ratio.unit, difference.unit) == (Unit.RATIO, Unit.MONEY)
     assert ratio.subject == "amount relative to mean amount over transactions of this card in 7 days"

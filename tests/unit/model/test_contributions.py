@@ -72,4 +72,4 @@ def test_one_row_has_the_contributions_of_many():
 
 def test_trees_without_splits_contribute_nothing():
     booster = xgb.train({"gamma": 1e9}, xgb.DMatrix(np.zeros((4, 2)), np.array([0, 1, 0, 1])), 3)
-    np.testing.assert_array_equal(contributions(leaves(booster), np.ones((2, 2), np.float32)), np.zeros((2, 2)))
+    assert not contributions(leaves(booster), np.ones((2, 2), np.float32)).any()

@@ -32,6 +32,18 @@ def test_quantile_edges_share_the_values_equally():
     assert built == Histogram((25.0, 50.0, 75.0), (25, 25, 25, 25), 0)
 
 
+def test_median_is_the_middle_value_of_what_was_counted():
+    assert histogram.build(np.arange(1, 101, dtype=np.float64)).median == 50
+    assert histogram.build(np.r_[np.zeros(60), np.arange(1, 41)]).median == 0
+    assert histogram.build(np.full(10, 7.0)).median == 7
+    assert histogram.build(np.r_[np.full(50, np.nan), np.arange(1, 51)]).median == 25
+
+
+@pytest.mark.parametrize("values", [[], [np.nan, np.nan, 1.0], [np.nan]])
+def test_median_is_missing_where_most_values_are(values):
+    assert np.isnan(histogram.build(np.array(values, np.float64)).median)
+
+
 def test_a_constant_column_shows_where_others_fall():
     built = histogram.build(np.full(10, 7.0))
     assert built.counts == (0, 10, 0)

@@ -8,7 +8,7 @@ from fraud.features.measure import NO_YES, Measure, Unit
 from fraud.model.reason_catalogue import Catalogue
 from fraud.model.reason_texts import Wording
 
-CATALOGUE = Catalogue("en", "We could not confirm this payment", {"CARD_VELOCITY": "Unusual number of payments"})
+CATALOGUE = Catalogue("en", "We could not confirm this payment", {"CARD_VELOCITY": "Unusual number"})
 
 
 def analyst(unit, value, usual, *, currency="EUR", choices=()):
@@ -20,7 +20,7 @@ def test_reason_has_a_code_and_a_text_for_each_reader():
     assert Wording("EUR", CATALOGUE).told(measure, 7.0, 1.0) == {
         "code": "CARD_VELOCITY",
         "analyst": "transactions of this card in 24 h: 7, usually 1",
-        "customer": "Unusual number of payments",
+        "customer": "Unusual number",
     }
 
 

@@ -18,7 +18,7 @@ AMOUNT, NIGHT, DAY, WEEK, MONTH = range(5)
 def adding(*stumps: tuple[int, float, float]) -> xgb.Booster:
     """A booster in which each (feature, below, above) adds one of two values, half of the rows each.
 
-    Rows are the corners of a cube, so a feature at 1 contributes half of the difference, at 0 less half of it.
+    Rows are the corners of a cube: a feature at 1 contributes half of the difference, at 0 the opposite.
     """
     grid = np.indices((2,) * len(FEATURES.names)).reshape(len(FEATURES.names), -1).T.astype(np.float32)
     truth = sum(np.where(grid[:, feature] > 0.5, above, below) for feature, below, above in stumps)

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 from factories_serve import (
+    CATALOGUE,
     FEATURE_SET,
     FEATURES,
     journalled,
@@ -50,6 +51,9 @@ async def score(client: httpx.AsyncClient, **changes: Any) -> httpx.Response:
 
 
 def test_answer_says_what_was_decided_and_by_what(places: Places) -> None:
+    usual = load(places.pointer.parent / "bundle-1").reference["amount"].median
+    assert 9_000 < usual < 11_000  # drawn evenly up to 20 000
+
     async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
         low, high = await score(client), await score(client, transaction_id="tx-2", amount_minor=19_000)
         assert list(low.json()) == [
@@ -65,7 +69,11 @@ def test_answer_says_what_was_decided_and_by_what(places: Places) -> None:
         ]
         assert (low.json()["decision"], low.json()["reasons"]) == ("approve", [])
         assert high.json()["decision"] == "decline"
-        assert high.json()["reasons"][0] == "amount in minor units: 19000"
+        assert high.json()["reasons"][0] == {
+            "code": "AMOUNT",
+            "analyst": f"amount: 190.00 EUR, usually {usual / 100:.2f} EUR",
+            "customer": "Unusual amount",
+        }
         assert low.json()["model"] == {
             "name": "fraud",
             "version": "1",
@@ -92,6 +100,32 @@ def test_score_equals_the_batch_score_of_the_journalled_features(places: Places)
     np.testing.assert_array_equal([record["answer"]["score"] for record in records], batch)
     count = FEATURE_SET.names.index("card_id_count_1d")
     assert features[:, count].tolist() == list(range(1, 61))
+
+
+def test_reasons_are_those_of_the_batch_over_the_journalled_features(places: Places) -> None:
+    async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
+        for n in range(40):
+            changes = {"transaction_id": f"tx-{n}", "amount_minor": 9_000 + n * 250}
+            await score(client, **changes, event_time=f"2026-02-01T12:{n:02}:00Z")
+
+    run(places, scenario)
+    records = journalled(places)
+    bundle = load(places.pointer.parent / "bundle-1")
+    matrix = np.array([record["features"] for record in records], np.float64).astype(np.float32)
+    batch = [[cause.code for cause in causes] for causes in bundle.explainer.causes(matrix, most=3)]
+    asked = [record["answer"]["decision"] != "approve" for record in records]
+    assert 5 < sum(asked) < len(asked)
+    for record, codes, is_asked in zip(records, batch, asked, strict=True):
+        told = [reason["code"] for reason in record["answer"]["reasons"]]
+        assert told == (codes if is_asked else [])
+
+
+def test_customer_is_told_in_the_language_of_the_settings(places: Places) -> None:
+    async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
+        reason = (await score(client, amount_minor=19_000)).json()["reasons"][0]
+        assert (reason["code"], reason["customer"]) == ("AMOUNT", "Ungewöhnlicher Betrag")
+
+    run(places, scenario, language="de")
 
 
 def test_missing_attribute_is_not_zero(places: Places) -> None:
@@ -348,5 +382,8 @@ def test_openapi_describes_bodies_answers_and_errors(places: Places) -> None:
             assert {success, "422", "413", "429", "503"} <= set(post["responses"])
             assert "ErrorAnswer" in str(post["responses"]["422"])
             assert (await client.post(path, json=body["example"])).status_code == int(success)
+        (example,) = described["components"]["schemas"]["Decision"]["examples"]
+        for reason in example["reasons"]:
+            assert reason["customer"] == CATALOGUE.sentence(reason["code"])
 
     run(places, scenario, entities=("card_id", "terminal_id"))
