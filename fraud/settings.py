@@ -83,7 +83,9 @@ class EvaluateSettings(Section):
     """Prequential folds; a protocol has its own number of them and of test days."""
 
     folds: int = Field(default=4, ge=1, le=100)
-    train_d: int = Field(default=7, ge=1, le=4000, description="Days of training in a fold, also a protocol's.")
+    train_d: int = Field(
+        default=7, ge=1, le=4000, description="Days of training in a fold, also a protocol's."
+    )
     test_d: int = Field(default=7, ge=1, le=400, description="Days of testing in a fold.")
     top_k_cards: int = Field(default=100, ge=1, description="Cards a day the team can check.")
 

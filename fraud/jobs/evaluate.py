@@ -135,7 +135,9 @@ def run(
     versions = pin(lake, feature_set)
     source = _Source(lake, feature_set, versions)
     plan = (
-        _own_dates(source, evaluate, labels) if protocol is None else _named(source, protocol, evaluate.train_d)
+        _own_dates(source, evaluate, labels)
+        if protocol is None
+        else _named(source, protocol, evaluate.train_d)
     )
     logger.info("evaluating", extra={"protocol": plan.protocol, "folds": len(plan.folds)})
     if bundle is None:
