@@ -44,7 +44,10 @@ def test_rich_begins_with_the_handbook_and_uses_every_kind_its_data_can_feed():
     assert rich.attributes == ()
     kinds = {declaration.keyword for declaration in rich.declarations}
     assert kinds == set(KINDS) - {"categorical"}
-    stats = {stat for window in rich.windows for stat in window.stats}
+
+
+def test_shipped_sets_use_every_statistic():
+    stats = {stat for shipped in SETS for window in shipped.windows for stat in window.stats}
     assert stats == set(get_args(Stat))
 
 
