@@ -157,16 +157,19 @@ class FormatVersionError(DataError):
 
     code: ClassVar[str] = "format_version"
 
-    def __init__(self, what: str, found: object, expected: int) -> None:
-        super().__init__(what, found, expected)
+    def __init__(
+        self, what: str, found: object, expected: int, remedy: str = "write it again with this release"
+    ) -> None:
+        super().__init__(what, found, expected, remedy)
         self.what = what
         self.found = found
         self.expected = expected
+        self.remedy = remedy
 
     def __str__(self) -> str:
         return (
             f"{self.what} has format_version {self.found}, this release reads {self.expected}: "
-            "write it again with this release, or use the release that wrote it"
+            f"{self.remedy}, or use the release that wrote it"
         )
 
 

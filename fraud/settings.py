@@ -91,10 +91,20 @@ class EvaluateSettings(Section):
 
 
 class PolicySettings(Section):
-    """What to decide at which probability."""
+    """What decisions cost, and how many reviews there are; amounts in minor units of the base currency."""
 
     reviews_per_day: int = Field(default=100, ge=0, description="The alert budget.")
-    decline_probability: float = Field(default=0.9, gt=0, le=1)
+    review_cost_minor: int = Field(default=500, ge=0, le=1_000_000_000, description="Of one review.")
+    loss_share: float = Field(default=1.0, ge=0, le=1, description="Of an approved fraud's amount.")
+    fraud_cost_minor: int = Field(
+        default=0, ge=0, le=1_000_000_000, description="Of an approved fraud besides its amount."
+    )
+    friction_cost_minor: int = Field(
+        default=5000, ge=0, le=1_000_000_000, description="Of declining a genuine transaction."
+    )
+    decline_probability: float = Field(
+        default=0.5, gt=0, le=1, description="Nothing less probable is declined."
+    )
     max_reasons: int = Field(default=4, ge=1, le=20, description="Reasons given with a review or decline.")
 
 

@@ -42,7 +42,7 @@ FIELDS: Final = (
 _READ: Final = (
     "transaction_id", "event_time", "known_at", "kind", "status", "status_time", "amount_base_minor",
 )  # fmt: skip
-_LABEL: Final = ("transaction_id", "event_time", "label_time", "source", "is_fraud")
+_LABEL: Final = ("transaction_id", "event_time", "label_time", "source", "is_fraud", "fraud_type")
 
 
 def pin(lake: Lake, feature_set: FeatureSet) -> dict[str, int]:

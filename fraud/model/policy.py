@@ -1,9 +1,14 @@
-"""What to decide at which probability: a versioned artefact of its own, outside the bundle's digest."""
+"""What to decide at which probability and amount: a versioned artefact, outside the bundle's digest.
+
+Of each transaction the policy knows what approving, reviewing and declining are expected to cost, and takes
+the least. Reviewers are few: they get the transactions where a review saves most.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -12,47 +17,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud.errors import BundleError, FormatVersionError, NotEnoughDataError
+from fraud.model.cost import Costs, Floats
 from fraud.settings import PolicySettings
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 APPROVE: Final = "approve"
 REVIEW: Final = "review"
 DECLINE: Final = "decline"
 DECISIONS: Final = (APPROVE, REVIEW, DECLINE)
 
+_AGAIN: Final = "fit another with `fraud policy fit` and activate it"
+
 
 @dataclass(frozen=True)
 class Policy:
-    """Thresholds on the calibrated probability; a transaction at a threshold is above it (``>=``).
+    """Costs, and the saving above which a transaction is reviewed.
 
-    Calibrated probabilities rise strictly with the score (see ``calibration.fit``), so a threshold on the
-    probability cuts between any two scores and can meet an alert budget.
+    For one amount the decision rises with the probability, from approve over review to decline. Every
+    operation is elementwise, so a transaction gets the same decision whatever stands beside it.
 
     Attributes:
         version: Short name; ``fit`` derives it from the content.
-        review_probability: Reviewed from here on, unless declined.
-        decline_probability: Declined from here on.
-        reviews_per_day: The alert budget that ``review_probability`` was chosen for.
+        costs: Of approving, reviewing and declining.
+        review_saving_minor: Reviewed where a review is expected to save more than this, in minor units; None
+            reviews nothing.
+        decline_probability: Nothing less probable is declined.
+        reviews_per_day: The alert budget that ``review_saving_minor`` was chosen for.
         max_reasons: Reasons given with a review or a decline.
         fallback: The decision where no score can be had in time.
     """
 
     version: str
-    review_probability: float
-    decline_probability: float
+    costs: Costs
+    review_saving_minor: float | None
+    decline_probability: float = 0.5
     reviews_per_day: int = 0
     max_reasons: int = 4
     fallback: str = REVIEW
 
-    def decide(self, probability: NDArray[np.float64]) -> list[str]:
-        """Return approve, review or decline for each probability, shape ``(n,)``."""
-        reviewed = np.where(probability >= self.review_probability, REVIEW, APPROVE)
-        decided: list[str] = np.where(probability >= self.decline_probability, DECLINE, reviewed).tolist()
-        return decided
+    def decide(self, probability: Floats, amount: NDArray[np.int64]) -> list[str]:
+        """Return approve, review or decline for each transaction.
 
-    def reasons_asked(self, probability: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which rows are reviewed or declined and so need reasons, shape ``(n,)``."""
-        return probability >= min(self.review_probability, self.decline_probability)
+        Args:
+            probability: Calibrated, shape ``(n,)``; NaN is approved.
+            amount: In minor units of the base currency, shape ``(n,)``.
+        """
+        approve, decline = self._unreviewed(probability, amount)
+        decided = np.where(decline < approve, DECLINE, APPROVE)
+        if self.review_saving_minor is not None:
+            reviewed = self.saving(probability, amount) > self.review_saving_minor
+            decided = np.where(reviewed, REVIEW, decided)
+        plain: list[str] = decided.tolist()
+        return plain
+
+    def saving(self, probability: Floats, amount: NDArray[np.int64]) -> Floats:
+        """Return what a review is expected to save over the better of approving and declining, ``(n,)``."""
+        return np.minimum(*self._unreviewed(probability, amount)) - self.costs.review_cost_minor
 
     @property
     def digest(self) -> str:
@@ -62,6 +82,12 @@ class Policy:
     def to_json(self) -> dict[str, Any]:
         """Return the policy as a plain dict with its format version."""
         return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+    def _unreviewed(self, probability: Floats, amount: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """The expected costs of approving and of declining; the latter infinite where it is not allowed."""
+        allowed = probability >= self.decline_probability
+        decline = np.where(allowed, self.costs.decline(probability), np.inf)
+        return self.costs.approve(probability, amount), decline
 
 
 def canonical(value: Any) -> bytes:
@@ -77,52 +103,76 @@ def from_json(raw: Mapping[str, Any], *, path: str) -> Policy:
         BundleError: Its fields are missing, unknown or out of range.
     """
     if raw.get("format_version") != FORMAT_VERSION:
-        raise FormatVersionError(f"the policy at {path}", raw.get("format_version"), FORMAT_VERSION)
-    try:
-        policy = Policy(**{name: value for name, value in raw.items() if name != "format_version"})
-        in_range = 0 <= policy.review_probability <= 1 and 0 < policy.decline_probability <= 1
-    except TypeError as error:
-        raise BundleError(path, "policy.json has missing or unknown fields; fit the policy again") from error
-    if not in_range or policy.fallback not in DECISIONS or policy.max_reasons < 0:
-        raise BundleError(
-            path, "policy.json has a threshold outside [0, 1] or a strange fallback; fit it again"
+        raise FormatVersionError(
+            f"the policy at {path}", raw.get("format_version"), FORMAT_VERSION, remedy=_AGAIN
         )
+    fields = {name: value for name, value in raw.items() if name not in ("format_version", "costs")}
+    try:
+        policy = Policy(costs=Costs(**raw["costs"]), **fields)
+        usable = _usable(policy)
+    except (KeyError, TypeError) as error:
+        raise BundleError(path, f"policy.json has missing or unknown fields; {_AGAIN}") from error
+    if not usable:
+        raise BundleError(path, f"policy.json has a number out of range or a strange fallback; {_AGAIN}")
     return policy
 
 
-def fit(probability: NDArray[np.float64], *, days: int, settings: PolicySettings) -> Policy:
-    """Choose the review threshold that fills the alert budget on the calibration days.
+def _usable(policy: Policy) -> bool:
+    """Whether every field is in range; raises TypeError where one is no number."""
+    costs = policy.costs
+    amounts = [costs.review_cost_minor, costs.fraud_cost_minor, costs.friction_cost_minor]
+    if policy.review_saving_minor is not None:
+        amounts.append(policy.review_saving_minor)
+    return (
+        all(0 <= amount < math.inf for amount in amounts)
+        and 0 <= costs.loss_share <= 1
+        and 0 < policy.decline_probability <= 1
+        and policy.fallback in DECISIONS
+        and policy.max_reasons >= 0
+    )
 
-    Declined transactions cost no review, so the budget of ``reviews_per_day`` times ``days`` goes to the
-    highest probabilities below ``decline_probability``. Where several rows tie at the edge of the budget
-    none of them is reviewed: the budget is never exceeded.
+
+def fit(probability: Floats, amount: NDArray[np.int64], *, days: int, settings: PolicySettings) -> Policy:
+    """Choose the saving above which is reviewed so that the alert budget lasts on the days given.
+
+    ``reviews_per_day`` times ``days`` transactions of these days may be reviewed: those where a review saves
+    most, and none where it saves nothing. Where several tie at the edge of the budget none of them is
+    reviewed: the budget is never exceeded. Truth plays no part, so days without labels will do.
 
     Args:
         probability: Of every transaction scored in those days, shape ``(n,)``.
+        amount: In minor units of the base currency, shape ``(n,)``.
         days: Calendar days they span.
-        settings: The budget and the decline threshold.
+        settings: Costs, the alert budget and from where on may be declined.
 
     Raises:
         NotEnoughDataError: There are no transactions or no days.
     """
     if days < 1 or not len(probability):
         raise NotEnoughDataError("a policy needs scored transactions of at least one day: ingest more days")
-    decline = settings.decline_probability
-    rows = np.sort(probability[probability < decline])[::-1]
-    budget = settings.reviews_per_day * days
-    policy = Policy(
+    draft = Policy(
         version="",
-        review_probability=_threshold(rows, budget, decline),
-        decline_probability=decline,
+        costs=Costs(
+            review_cost_minor=settings.review_cost_minor,
+            loss_share=settings.loss_share,
+            fraud_cost_minor=settings.fraud_cost_minor,
+            friction_cost_minor=settings.friction_cost_minor,
+        ),
+        review_saving_minor=None,
+        decline_probability=settings.decline_probability,
         reviews_per_day=settings.reviews_per_day,
         max_reasons=settings.max_reasons,
     )
-    return replace(policy, version=policy.digest[:8])
+    budget = settings.reviews_per_day * days
+    chosen = replace(draft, review_saving_minor=_threshold(draft.saving(probability, amount), budget))
+    return replace(chosen, version=chosen.digest[:8])
 
 
-def _threshold(descending: NDArray[np.float64], budget: int, none: float) -> float:
-    """Return the lowest threshold that at most ``budget`` rows reach; ``none`` where no row fits."""
-    if budget >= len(descending):
-        return float(descending[-1]) if len(descending) else none
-    above = descending[:budget][descending[:budget] > descending[budget]]
-    return float(above[-1]) if len(above) else none
+def _threshold(saving: Floats, budget: int) -> float | None:
+    """Return the lowest threshold, 0 or more, that at most ``budget`` savings exceed; None for no budget."""
+    if budget == 0:
+        return None
+    if budget >= len(saving):
+        return 0.0
+    first_beyond = np.partition(saving, -budget - 1)[-budget - 1]
+    return max(0.0, float(first_beyond))

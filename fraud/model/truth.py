@@ -87,6 +87,23 @@ def truth_as_of(
     return truth
 
 
+def fraud_types(transaction_id: pa.Array, labels: pa.Table, *, as_of_us: int) -> pa.Array:
+    """Return the type of fraud that the label of each transaction names at ``as_of_us``.
+
+    Args:
+        transaction_id: Strings, length n.
+        labels: Rows of the ``labels`` table; labels of other transactions are ignored.
+        as_of_us: Instant in UTC microseconds.
+
+    Returns:
+        Strings, length n; null without a label, and where it names none.
+    """
+    newest = newest_labels(labels, as_of_us=as_of_us)
+    ids = newest.column("transaction_id").combine_chunks().cast(pa.string())
+    at = pc.index_in(transaction_id.cast(pa.string()), value_set=ids)
+    return newest.column("fraud_type").combine_chunks().cast(pa.string()).take(at)
+
+
 def _status_known(
     event_time_us: NDArray[np.int64], status_time: pa.Array | None, as_of_us: int
 ) -> NDArray[np.bool_]:
