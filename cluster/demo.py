@@ -167,6 +167,7 @@ def _model(story: Story) -> tuple[ModelRef, Bundle, Policy, date]:
             train=settings.train,
             evaluate=settings.evaluate,
             labels=settings.labels,
+            policy=settings.policy,
             storage=work.runs,
             bundle=None,
         ),

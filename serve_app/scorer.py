@@ -21,6 +21,7 @@ from fraud.errors import ConflictError
 from fraud.features.online import OnlineTransaction
 from fraud.features.spec import FeatureSet
 from fraud.model.bundle import Bundle
+from fraud.model.policy import APPROVE
 from fraud.model.reason_catalogue import Catalogue
 from fraud.model.reason_texts import Wording
 from fraud.model.reasons import Cause
@@ -98,15 +99,13 @@ class Scorer:
         )
         text = request.canonical()
 
+        transaction = self._online(request)
+
         def decide(features: NDArray[np.float64]) -> bytes:
-            return decision_record(
-                served, self._wording, request.transaction_id, text, features, started=started
-            )
+            return decision_record(served, self._wording, transaction, text, features, started=started)
 
         try:
-            stored = self._state.score(
-                served.bundle.feature_set, self._online(request), canonical.digest(text), decide
-            )
+            stored = self._state.score(served.bundle.feature_set, transaction, canonical.digest(text), decide)
         except ConflictError:
             raise DifferentBodyError(
                 "this transaction_id was answered before, for another body", "transaction_id"
@@ -184,7 +183,7 @@ class Scorer:
 def decision_record(
     served: Served,
     wording: Wording,
-    transaction_id: str,
+    transaction: OnlineTransaction,
     request: bytes,
     features: NDArray[np.float64],
     *,
@@ -195,7 +194,7 @@ def decision_record(
     Args:
         served: The model and policy to decide by.
         wording: How reasons are told.
-        transaction_id: Of the request.
+        transaction: Of the request; its amount in the base currency is decided on.
         request: The canonical request.
         features: As computed for this transaction, in the model's order, shape ``(features,)``.
         started: ``time.perf_counter_ns()`` when the request arrived.
@@ -204,13 +203,14 @@ def decision_record(
     row = np.ascontiguousarray(features, np.float32).reshape(1, -1)
     scores = bundle.scores(row)
     probability = bundle.probabilities(scores)
-    asked = bool(policy.reasons_asked(probability)[0])
+    (decision,) = policy.decide(probability, np.array([transaction.amount_base_minor], np.int64))
+    asked = decision != APPROVE
     causes = bundle.explainer.causes(row, most=policy.max_reasons)[0] if asked else ()
     answer = {
-        "transaction_id": transaction_id,
+        "transaction_id": transaction.transaction_id,
         "score": float(scores[0]),
         "probability": float(probability[0]),
-        "decision": policy.decide(probability)[0],
+        "decision": decision,
         "reasons": _told(bundle, wording, features, causes),
         "model": _model(served),
         "policy_version": policy.version,
@@ -221,6 +221,7 @@ def decision_record(
         {
             "record": "decision",
             "request": orjson.Fragment(request),
+            "amount_base_minor": transaction.amount_base_minor,
             "features": features.tolist(),
             "answer": answer,
             "policy": policy.to_json(),

@@ -12,13 +12,14 @@ import httpx
 import numpy as np
 import orjson
 import xgboost as xgb
+from factories_policy import make_policy
 
 from fraud.features import spec
 from fraud.features.layout import Layout
 from fraud.features.spec import FeatureSet
 from fraud.model import bundle, histogram, reason_catalogue
 from fraud.model.calibration import Calibration
-from fraud.model.policy import Policy, canonical
+from fraud.model.policy import canonical
 from fraud.settings import MoneySettings
 from fraud.storage import journal as journals
 from fraud.storage import state
@@ -86,7 +87,7 @@ def make_served(
         golden_rows=bundle.golden_rows(reference, names),
         metadata={},
     )
-    policy = Policy(f"p{version}", review_probability=0.5, decline_probability=0.9, max_reasons=3)
+    policy = make_policy(f"p{version}", max_reasons=3)
     (folder / f"policy-{version}.json").write_bytes(canonical(policy.to_json()))
     return point(folder, version, digest)
 

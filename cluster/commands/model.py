@@ -118,6 +118,7 @@ def evaluate(
             train=settings.train,
             evaluate=settings.evaluate,
             labels=settings.labels,
+            policy=settings.policy,
             storage=wiring.work(settings).runs,
             bundle=bundle,
         )

@@ -28,13 +28,16 @@ from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
 from fraud.jobs import engine
 from fraud.jobs.examples import CARD, days, examples, labels_of, micros, midnight, pin, to_table
+from fraud.jobs.scored import day_numbers, traffic
+from fraud.model import policy as policies
 from fraud.model import protocol as protocols
 from fraud.model.booster import booster_params, predict
 from fraud.model.bundle import Bundle
-from fraud.model.metrics import auc_roc, average_precision, card_precision_top_k
+from fraud.model.metrics import auc_roc, average_precision
 from fraud.model.split import Fold, prequential, require_days, with_train_days
-from fraud.model.truth import newest_labels
-from fraud.settings import EvaluateSettings, LabelSettings, TrainSettings
+from fraud.model.truth import fraud_types, newest_labels
+from fraud.model.worth import Worth, worth
+from fraud.settings import EvaluateSettings, LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
 
 logger = logging.getLogger(__name__)
@@ -42,7 +45,9 @@ logger = logging.getLogger(__name__)
 _EVERYTHING: Final = datetime.max.replace(tzinfo=UTC)
 """As of then, every label of the lake is known."""
 
-_NO_FIGURE: Final = "it needs transactions with a card_id and frauds of some value in every fold"
+_NO_FIGURE: Final = (
+    "it needs transactions with a card_id, frauds of some value, and of its own type, in every fold"
+)
 
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
@@ -96,6 +101,7 @@ def run(
     train: TrainSettings,
     evaluate: EvaluateSettings,
     labels: LabelSettings,
+    policy: PolicySettings,
     storage: Path,
     bundle: Bundle | None = None,
 ) -> dict[str, Any]:
@@ -109,13 +115,17 @@ def run(
         train: Engine and parameters; all folds are trained in one run of it.
         evaluate: Training days; the folds where there is no protocol; how many cards a day are checked.
         labels: The label maturity; the protocols have their own, 7 days.
+        policy: Costs and the alert budget of the savings. A policy is fitted to the transactions of each
+            fold's test days, without their truth; scores are taken as probabilities where no bundle has a
+            curve for them.
         storage: Absolute folder for checkpoints.
         bundle: Scores the test days; nothing is trained then. That it was trained on earlier days is for the
             caller to see to.
 
     Returns:
         ``protocol``, ``folds`` (first and last days, rows and frauds), ``auc_roc``, ``average_precision``,
-        ``card_precision_<k>`` and ``value_detected_<k>`` (each mean, population std and folds),
+        ``savings``, ``recall_1pct_fpr``, ``card_precision_<k>``, its ``card_precision_<k>_ceiling`` and
+        ``value_detected_<k>`` (each mean, population std and folds), ``recall_1pct_fpr_by_fraud_type``,
         ``published``, ``engine``, ``params``, ``model``, ``features_version``, ``table_versions``,
         ``seconds``.
 
@@ -144,8 +154,10 @@ def run(
         trained, scorers = _train(source, plan, train, storage)
     else:
         trained, scorers = [(None, None)] * len(plan.folds), [bundle.scores] * len(plan.folds)
-    k = evaluate.top_k_cards
-    tested = [_test(source, plan, fold, scorer, k) for fold, scorer in zip(plan.folds, scorers, strict=True)]
+    measure = _Measure(evaluate.top_k_cards, policy, bundle)
+    tested = [
+        _test(source, plan, fold, scorer, measure) for fold, scorer in zip(plan.folds, scorers, strict=True)
+    ]
     return {
         "protocol": plan.protocol,
         "folds": [
@@ -153,6 +165,7 @@ def run(
             for fold, counts, test in zip(plan.folds, trained, tested, strict=True)
         ],
         **_summary([test.figures for test in tested]),
+        "recall_1pct_fpr_by_fraud_type": _summary([test.recall_by_fraud_type for test in tested]),
         "published": plan.published and dict(plan.published),
         "engine": None if bundle else train.engine,
         "params": None if bundle else {**booster_params(train), "rounds": train.rounds},
@@ -227,6 +240,22 @@ def _frauds(dataset: Dataset) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class _Measure:
+    """What to measure with: cards a day, costs, and the bundle whose curve gives probabilities, if any."""
+
+    k: int
+    policy: PolicySettings
+    bundle: Bundle | None
+
+    def worth(self, scored: pa.Table, fold: Fold, kinds: pa.Array) -> Worth:
+        score = np.asarray(scored.column("score"), np.float64)
+        rows = traffic(scored, score if self.bundle is None else self.bundle.probabilities(score), kinds)
+        days = (fold.test[1] - fold.test[0]).days
+        policy = policies.fit(rows.probability, rows.amount, days=days, settings=self.policy)
+        return worth(rows, policy, k=self.k)
+
+
+@dataclass(frozen=True, slots=True)
 class _Tested:
     """One fold, measured: its rows after the removal of known cards, and its figures by name."""
 
@@ -234,9 +263,10 @@ class _Tested:
     frauds: int
     removed: int
     figures: dict[str, float | None]
+    recall_by_fraud_type: dict[str, float]
 
 
-def _test(source: _Source, plan: _Plan, fold: Fold, scorer: Scorer, k: int) -> _Tested:
+def _test(source: _Source, plan: _Plan, fold: Fold, scorer: Scorer, measure: _Measure) -> _Tested:
     everything = to_table(source.examples(fold.test, as_of=plan.as_of, maturity=plan.maturity))
     table = everything if plan.known_frauds is None else _without_known(everything, plan.known_frauds, fold)
     is_fraud = np.asarray(table.column("is_fraud").to_numpy(), np.bool_)
@@ -244,33 +274,29 @@ def _test(source: _Source, plan: _Plan, fold: Fold, scorer: Scorer, k: int) -> _
     figures: dict[str, float | None] = {
         "auc_roc": auc_roc(is_fraud, score),
         "average_precision": average_precision(is_fraud, score),
-        f"card_precision_{k}": None,
-        f"value_detected_{k}": None,
     }
-    card = table.column(CARD).combine_chunks()
-    if card.null_count < len(card):
-        checks = card_precision_top_k(_day_numbers(table.column(schema.PARTITION)), card, score, is_fraud, k)
-        amount = np.asarray(table.column("amount_base_minor").to_numpy(), np.int64)
-        figures[f"card_precision_{k}"] = checks.mean
-        figures[f"value_detected_{k}"] = checks.value_detected(amount, is_fraud)
+    labels = labels_of(source.lake, source.versions, first=fold.test[0], last=fold.test[1])
+    ids = table.column("transaction_id").combine_chunks()
+    kinds = fraud_types(ids, labels, as_of_us=micros(plan.as_of))
+    found = measure.worth(table.append_column("score", pa.array(score)), fold, kinds)
     return _Tested(
-        table.num_rows, int(np.count_nonzero(is_fraud)), everything.num_rows - table.num_rows, figures
+        table.num_rows,
+        int(np.count_nonzero(is_fraud)),
+        everything.num_rows - table.num_rows,
+        figures | found.figures,
+        found.recall_by_fraud_type,
     )
 
 
 def _without_known(table: pa.Table, frauds: pa.Table, fold: Fold) -> pa.Table:
     keep = protocols.unknown_cards(
-        _day_numbers(table.column(schema.PARTITION)),
+        day_numbers(table.column(schema.PARTITION)),
         table.column(CARD).combine_chunks(),
-        _day_numbers(frauds.column("event_time").cast(pa.date32(), safe=False)),
+        day_numbers(frauds.column("event_time").cast(pa.date32(), safe=False)),
         frauds.column(CARD).combine_chunks(),
         train_last=(fold.train[1] - date(1970, 1, 1)).days,
     )
     return table.filter(pa.array(keep))
-
-
-def _day_numbers(dates: pa.ChunkedArray) -> NDArray[np.int32]:
-    return np.asarray(dates.cast(pa.int32()).to_numpy(), np.int32)
 
 
 def _fold_report(fold: Fold, counts: tuple[int | None, int | None], test: _Tested) -> dict[str, Any]:
@@ -294,8 +320,8 @@ def _inclusive(span: tuple[date, date]) -> list[str]:
 def _summary(folds: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
     """Mean and population standard deviation over the folds, or the reason why there is no figure."""
     summary: dict[str, Any] = {}
-    for name in folds[0]:
-        values = [figures[name] for figures in folds]
+    for name in dict.fromkeys(name for figures in folds for name in figures):
+        values = [figures.get(name) for figures in folds]
         given = [value for value in values if value is not None]
         if len(given) == len(values):
             summary[name] = {"mean": float(np.mean(given)), "std": float(np.std(given)), "folds": values}

@@ -111,6 +111,7 @@ def examples(
     as_of: datetime,
     maturity: timedelta,
     versions: Mapping[str, int] | None = None,
+    undecided: bool = False,
 ) -> Dataset:
     """Return the scored transactions of some days whose truth was known, lazily.
 
@@ -122,6 +123,7 @@ def examples(
         as_of: Only facts known by this instant count: transactions, labels, statuses.
         maturity: Age from which a transaction without a label is presumed genuine.
         versions: From ``pin``; None pins the tables now.
+        undecided: Whether those whose truth was not known come too, their ``is_fraud`` null.
 
     Returns:
         Rows of ``FIELDS`` and one float32 column per feature (missing is NaN), one block a day. A lost
@@ -145,6 +147,7 @@ def examples(
         labels=ray.put(labels_of(lake, pinned, first=first, last=last)),
         as_of_us=micros(as_of),
         maturity_us=maturity // timedelta(microseconds=1),
+        undecided=undecided,
     )
     numbers = [{"day": number} for number in range(len(plan))]
     read = ray.data.from_items(numbers, override_num_blocks=len(numbers))
@@ -218,6 +221,7 @@ class ExamplesOfDay:
         labels: Reference to the labels of these days, shared by the tasks of a node.
         as_of_us: Instant of knowledge, UTC microseconds.
         maturity_us: Label maturity, microseconds.
+        undecided: Whether transactions of unknown truth are wanted too.
     """
 
     lake: Lake
@@ -228,6 +232,7 @@ class ExamplesOfDay:
     labels: ray.ObjectRef[pa.Table]
     as_of_us: int
     maturity_us: int
+    undecided: bool = False
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> pa.Table:
         """Return the examples of the day whose number the batch holds."""
@@ -235,13 +240,14 @@ class ExamplesOfDay:
         rows = self._read(schema.TRANSACTIONS, day.transactions, [*_READ, *([CARD] if self.card else [])])
         rows = self._scored_and_known(rows)
         truth = self._truth(rows)
-        decided = np.isin(truth, (FRAUD, GENUINE))
-        rows = rows.filter(pa.array(decided))
+        if not self.undecided:
+            decided = np.isin(truth, (FRAUD, GENUINE))
+            rows, truth = rows.filter(pa.array(decided)), truth[decided]
         columns = {name: rows.column(name) for name in ("transaction_id", "event_time", "amount_base_minor")}
         columns |= {
             schema.PARTITION: pa.array(np.full(rows.num_rows, day.event_date, "datetime64[D]")),
             CARD: rows.column(CARD) if self.card else pa.nulls(rows.num_rows, pa.string()),
-            "is_fraud": pa.array(truth[decided] == FRAUD),
+            "is_fraud": pa.array(truth == FRAUD, mask=~np.isin(truth, (FRAUD, GENUINE))),
         }
         columns |= self._features(day, rows.column("transaction_id"))
         fields = [*FIELDS, *(pa.field(name, pa.float32()) for name in self.names)]

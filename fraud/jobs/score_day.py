@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fraud import schema
 from fraud.features.encode import matrix
 from fraud.model import bundle as bundles
-from fraud.model.policy import DECISIONS, Policy
+from fraud.model.policy import APPROVE, DECISIONS, Policy
 from fraud.storage.lake import Lake, Part
 
 COUNTS: Final = ("rows_in", "already_scored", "without_features", *DECISIONS)
@@ -63,14 +63,16 @@ class Scorer:
     def __call__(self, batch: dict[str, NDArray[Any]]) -> pa.Table:
         """Score the day in the batch, write its file, return the file and the counts as one row."""
         day: Day = batch["day"][0]
-        ids = self._scorable(day)
+        scorable = self._scorable(day)
+        ids = scorable.column("transaction_id").combine_chunks()
         names = self.bundle.feature_set.names
         table = self.bundle.feature_set.table
         features = self._read(table, day.features, ["transaction_id", "event_time", *names])
         features = features.filter(pc.is_in(features.column("transaction_id"), value_set=ids))
         done = pc.is_in(features.column("transaction_id"), value_set=self._scored(day))
         new = features.filter(pc.invert(done))
-        result = self._score(new)
+        own = pc.index_in(new.column("transaction_id"), value_set=ids)
+        result = self._score(new, scorable.column("amount_base_minor").take(own))
         part = self.lake.write_part(schema.SCORES, result, day.event_date) if new.num_rows else None
         decided = result.column("decision").to_pylist()
         row = {
@@ -85,21 +87,23 @@ class Scorer:
         }
         return pa.table({name: [value] for name, value in row.items()})
 
-    def _scorable(self, day: Day) -> pa.Array:
-        rows = self._read(schema.TRANSACTIONS, day.transactions, ["transaction_id", "kind"])
-        wanted = pc.is_in(rows.column("kind"), value_set=pa.array(schema.SCORED_KINDS))
-        return rows.filter(wanted).column("transaction_id").combine_chunks()
+    def _scorable(self, day: Day) -> pa.Table:
+        columns = ["transaction_id", "kind", "amount_base_minor"]
+        rows = self._read(schema.TRANSACTIONS, day.transactions, columns)
+        return rows.filter(pc.is_in(rows.column("kind"), value_set=pa.array(schema.SCORED_KINDS)))
 
     def _scored(self, day: Day) -> pa.Array:
         rows = self._read(schema.SCORES, day.scores, ["transaction_id", "model_version", "run_kind"])
         return of_run(rows, self.stamp).column("transaction_id").combine_chunks()
 
-    def _score(self, rows: pa.Table) -> pa.Table:
+    def _score(self, rows: pa.Table, amount_base_minor: pa.ChunkedArray) -> pa.Table:
         names = self.bundle.feature_set.names
         values = matrix(rows, names)
         scores = self.bundle.scores(values)
         probabilities = self.bundle.probabilities(scores)
-        asked = np.flatnonzero(self.policy.reasons_asked(probabilities))
+        amounts = np.asarray(amount_base_minor.to_numpy(), np.int64)
+        decided = self.policy.decide(probabilities, amounts)
+        asked = np.flatnonzero(np.array(decided, np.str_) != APPROVE)
         found = self.bundle.explainer.causes(values[asked], most=self.policy.max_reasons)
         why: list[Sequence[str]] = [()] * rows.num_rows
         for row, causes in zip(asked, found, strict=True):
@@ -110,7 +114,7 @@ class Scorer:
             "event_time": rows.column("event_time"),
             "score": scores,
             "probability": probabilities,
-            "decision": self.policy.decide(probabilities),
+            "decision": decided,
             "reasons": pa.array(why, pa.list_(pa.string())),
             **{name: [getattr(stamp, name)] * rows.num_rows for name in Stamp.__dataclass_fields__},
         }

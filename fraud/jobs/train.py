@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,31 +17,27 @@ from numpy.typing import NDArray
 from ray.data import Dataset
 
 from fraud.errors import NotEnoughDataError
-from fraud.features import encode
 from fraud.features.spec import FeatureSet
 from fraud.jobs import engine, provenance
-from fraud.jobs.examples import days, examples, pin
+from fraud.jobs.examples import FIELDS, days, examples, labels_of, micros, pin
 from fraud.jobs.periods import Period, Periods, periods
 from fraud.jobs.reference import Profile, profile
-from fraud.model import booster as boosters
+from fraud.jobs.scored import score, traffic
 from fraud.model import bundle, calibration, histogram, metrics
 from fraud.model import policy as policies
+from fraud.model.backtest import outcome
 from fraud.model.calibration import Calibration
 from fraud.model.policy import Policy
+from fraud.model.reliability import cross_fitted, summary
+from fraud.model.traffic import Traffic
+from fraud.model.truth import fraud_types
+from fraud.model.worth import worth
 from fraud.settings import LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
 
 if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
     from fraud.storage.registry import Registry
-    from fraud.storage.tracking import Tracking
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The calibration rows: the model's scores and the truth, shape ``(n,)`` each."""
-
-    scores: NDArray[np.float64]
-    is_fraud: NDArray[np.bool_]
+    from fraud.storage.tracking import Run, Tracking
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,8 @@ class Plan:
     versions: Mapping[str, int]
     days: Periods
 
-    def examples(self, period: Period) -> Dataset:
-        """The rows of a period whose truth was known in time, materialised."""
+    def examples(self, period: Period, columns: Sequence[str]) -> Dataset:
+        """The rows of a period whose truth was known in time: these columns and the features, computed."""
         whole = examples(
             self.lake,
             self.feature_set,
@@ -66,7 +62,13 @@ class Plan:
             maturity=timedelta(days=self.labels.label_maturity_d),
             versions=self.versions,
         )
-        return whole.select_columns(["is_fraud", *self.feature_set.names]).materialize()
+        return whole.select_columns([*columns, *self.feature_set.names]).materialize()
+
+    def fraud_types(self, rows: pa.Table, period: Period) -> pa.Array:
+        """The types of fraud that labels known in time name."""
+        labels = labels_of(self.lake, self.versions, first=period.first, last=period.last)
+        ids = rows.column("transaction_id").combine_chunks()
+        return fraud_types(ids, labels, as_of_us=micros(period.as_of))
 
     def metadata(self) -> dict[str, Any]:
         """What the bundle says of its origin; the same training gives the same digest."""
@@ -96,10 +98,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Made:
-    """What came out: the model, how it scored, its curve and its thresholds."""
+    """What came out: the model, how it scored the calibration days, its curve and its policy."""
 
     booster: xgb.Booster
-    scored: Scored
+    traffic: Traffic
     curve: Calibration
     policy: Policy
 
@@ -129,7 +131,7 @@ def run(
         feature_set: What the model sees.
         train: Engine, parameters, days.
         labels: When truth is known.
-        policy: The alert budget and the decline threshold.
+        policy: Costs and the alert budget.
         tracking: Where the run is kept.
         registry: Where the model becomes a version.
         storage: Absolute folder for checkpoints.
@@ -139,8 +141,10 @@ def run(
 
     Returns:
         ``run_id``, ``model_version``, ``digest``, ``features_version``, ``train`` and ``calibration`` (rows,
-        frauds, first and last day), ``average_precision`` and ``auc_roc`` on the calibration days, the
-        ``policy``, ``engine``, ``workers``, ``shrunk``, ``alias`` and ``seconds``.
+        frauds, first and last day), ``average_precision`` and ``auc_roc`` on the calibration days,
+        ``reliability`` and ``worth`` there (with probabilities by curves that were fitted on other days), the
+        ``policy`` and its ``reviews_per_day`` on these days (mean, p95), ``engine``, ``workers``, ``shrunk``,
+        ``alias`` and ``seconds``.
 
     Raises:
         TableNotFoundError: Transactions or features are missing.
@@ -161,7 +165,10 @@ def run(
             version = registry.register(tracked.id, Path(folder) / "bundle", made.policy)
         if alias is not None:
             registry.set_alias(alias, version, actor="fraud train", reason=f"trained in run {tracked.id}")
-        report = _report(plan, rows.profile, made)
+        honest = cross_fitted(made.traffic.score, made.traffic.is_fraud, made.traffic.day)
+        report = _report(plan, rows.profile, made, honest)
+        if honest is not None:
+            _log_reliability(tracked, made, honest)
         seconds = round(time.monotonic() - started, 3)
         tracked.metrics({**_figures(report), "seconds": seconds})
     return {
@@ -175,31 +182,6 @@ def run(
     }
 
 
-def score(booster: xgb.Booster, rows: Dataset, names: Sequence[str]) -> Scored:
-    """Score examples on the workers; only scores and truth come to the driver."""
-    model = _Model(boosters.to_json(booster), tuple(names))
-    blocks = rows.map_batches(model, batch_size=None, batch_format="pyarrow").iter_batches(
-        batch_size=None, batch_format="pyarrow"
-    )
-    whole = pa.concat_tables(block for block in blocks)
-    return Scored(
-        np.asarray(whole.column("score"), np.float64), np.asarray(whole.column("is_fraud"), np.bool_)
-    )
-
-
-@dataclass(frozen=True)
-class _Model:
-    """Scores blocks in Ray Data tasks; XGBoost JSON travels well, a booster does not."""
-
-    raw: bytes
-    names: tuple[str, ...]
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        booster = boosters.from_json(self.raw, path="memory")
-        scores = boosters.predict(booster, encode.matrix(batch, self.names))
-        return pa.table({"score": scores, "is_fraud": batch.column("is_fraud")})
-
-
 def _rows(plan: Plan) -> Rows:
     """Read both periods; too few frauds are refused before anything is trained.
 
@@ -207,7 +189,8 @@ def _rows(plan: Plan) -> Rows:
         NotEnoughDataError: A period lacks frauds, or has nothing else.
     """
     names = plan.feature_set.names
-    train, calibrated = plan.examples(plan.days.train), plan.examples(plan.days.calibration)
+    train = plan.examples(plan.days.train, ["is_fraud"])
+    calibrated = plan.examples(plan.days.calibration, [field.name for field in FIELDS])
     seen = profile(train, names)
     for period, counted in ((plan.days.train, seen), (plan.days.calibration, profile(calibrated, ()))):
         if not 0 < counted.frauds < counted.rows:
@@ -220,14 +203,15 @@ def _rows(plan: Plan) -> Rows:
 
 
 def _make(plan: Plan, rows: Rows, settings: PolicySettings, storage: Path) -> Made:
-    """Train, score the calibration days, calibrate, choose the thresholds."""
-    names = plan.feature_set.names
+    """Train, score the calibration days, calibrate, fit the policy."""
+    names, period = plan.feature_set.names, plan.days.calibration
     (booster,) = engine.fit([rows.train], names, plan.train, storage=storage)
     scored = score(booster, rows.calibration, names)
-    curve = calibration.fit(scored.scores, scored.is_fraud)
-    probabilities = curve.probability(scored.scores)
-    chosen = policies.fit(probabilities, days=plan.days.calibration.days, settings=settings)
-    return Made(booster, scored, curve, chosen)
+    scores = np.asarray(scored.column("score"), np.float64)
+    curve = calibration.fit(scores, np.asarray(scored.column("is_fraud"), np.bool_))
+    seen = traffic(scored, curve.probability(scores), plan.fraud_types(scored, period))
+    chosen = policies.fit(seen.probability, seen.amount, days=period.days, settings=settings)
+    return Made(booster, seen, curve, chosen)
 
 
 def _save(folder: Path, plan: Plan, seen: Profile, made: Made) -> str:
@@ -236,24 +220,41 @@ def _save(folder: Path, plan: Plan, seen: Profile, made: Made) -> str:
         booster=made.booster,
         feature_set=plan.feature_set,
         calibration=made.curve,
-        reference={**seen.histograms, bundle.SCORE: histogram.build(made.scored.scores)},
+        reference={**seen.histograms, bundle.SCORE: histogram.build(made.traffic.score)},
         golden_rows=bundle.golden_rows(seen.histograms, plan.feature_set.names),
         metadata=plan.metadata(),
     )
 
 
-def _report(plan: Plan, seen: Profile, made: Made) -> dict[str, Any]:
-    scores, is_fraud = made.scored.scores, made.scored.is_fraud
+def _report(plan: Plan, seen: Profile, made: Made, honest: NDArray[np.float64] | None) -> dict[str, Any]:
+    calibrated, policy = made.traffic, made.policy
+    is_fraud, scores = calibrated.is_fraud, calibrated.score
+    probability = calibrated.probability if honest is None else honest
+    measured = worth(replace(calibrated, probability=probability), policy, k=max(1, policy.reviews_per_day))
+    decided = outcome(policy, calibrated)
     return {
         "train": _size(plan.days.train, seen.rows, seen.frauds),
         "calibration": _size(plan.days.calibration, len(scores), int(is_fraud.sum())),
         "average_precision": metrics.average_precision(is_fraud, scores),
         "auc_roc": metrics.auc_roc(is_fraud, scores),
-        "policy": made.policy.to_json(),
+        "reliability": None if honest is None else summary(honest, is_fraud),
+        "worth": {**measured.figures, "recall_1pct_fpr_by_fraud_type": measured.recall_by_fraud_type},
+        "policy": policy.to_json(),
+        "reviews_per_day": decided["reviews_per_day"],
         "engine": plan.train.engine,
         "workers": plan.train.workers,
         "shrunk": plan.days.shrunk,
     }
+
+
+def _log_reliability(tracked: Run, made: Made, honest: NDArray[np.float64]) -> None:
+    """Keep the diagram with the run."""
+    from fraud.model.reliability_plot import draw  # matplotlib is no use to the workers
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "reliability.png"
+        draw(honest, made.traffic.is_fraud, file)
+        tracked.file(file, "calibration")
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, float]:
@@ -263,8 +264,14 @@ def _figures(report: Mapping[str, Any]) -> dict[str, float]:
         for period in ("train", "calibration")
         for key in ("rows", "frauds")
     }
-    thresholds = {key: report["policy"][key] for key in ("review_probability", "decline_probability")}
-    return {name: report[name] for name in ("average_precision", "auc_roc")} | counts | thresholds
+    figures = {
+        **{name: report[name] for name in ("average_precision", "auc_roc")},
+        **counts,
+        **(report["reliability"] or {}),
+        **report["worth"],
+        "review_saving_minor": report["policy"]["review_saving_minor"],
+    }
+    return {name: value for name, value in figures.items() if isinstance(value, (int, float))}
 
 
 def _size(period: Period, rows: int, frauds: int) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def from_json(raw: Mapping[str, Any], *, path: str) -> Policy:
 def _usable(policy: Policy) -> bool:
     """Whether every field is in range; raises TypeError where one is no number."""
     costs = policy.costs
-    amounts = [costs.review_cost_minor, costs.fraud_cost_minor, costs.friction_cost_minor]
+    amounts: list[float] = [costs.review_cost_minor, costs.fraud_cost_minor, costs.friction_cost_minor]
     if policy.review_saving_minor is not None:
         amounts.append(policy.review_saving_minor)
     return (

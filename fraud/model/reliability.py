@@ -77,6 +77,16 @@ def riskiest(probability: Floats, is_fraud: NDArray[np.bool_]) -> Reliability:
     return reliability(probability[top], is_fraud[top])
 
 
+def summary(probability: Floats, is_fraud: NDArray[np.bool_]) -> dict[str, float]:
+    """Return ``expected_calibration_error``, ``expected_calibration_error_top`` and ``brier``; as above."""
+    whole, top = reliability(probability, is_fraud), riskiest(probability, is_fraud)
+    return {
+        "expected_calibration_error": whole.expected_calibration_error,
+        "expected_calibration_error_top": top.expected_calibration_error,
+        "brier": whole.brier,
+    }
+
+
 def cross_fitted(scores: Floats, is_fraud: NDArray[np.bool_], day: NDArray[np.int32]) -> Floats | None:
     """Return the probability of every row by a curve fitted on the rows of all other days.
 

@@ -46,6 +46,11 @@ def policy_path(digest: str) -> str:
     return f"{POLICY}/{digest}/{POLICY_FILE}"
 
 
+def policy_digests(client: MlflowClient, run_id: str) -> list[str]:
+    """Return the digests of all policies stored with a run."""
+    return sorted(Path(file.path).name for file in client.list_artifacts(run_id, POLICY))
+
+
 def fetch_bundle(client: MlflowClient, run_id: str, digest: str, cache: Path) -> Bundle:
     """Return a bundle from the cache, or from the run's artifacts into it.
 

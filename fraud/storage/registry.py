@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,10 +25,13 @@ from fraud.errors import BundleError, ConfigError, ModelNotFoundError
 from fraud.model.bundle import Bundle
 from fraud.model.policy import Policy
 from fraud.storage import model_files
+from fraud.storage.model_files import POLICY
 from fraud.storage.tracking import connect, first_line, sqlite_file
 
 _HISTORY: Final = "promotions.jsonl"
 _LOCK: Final = "promotions.lock"
+_PLAIN: Final = "plain"
+_ROLLBACK: Final = "rollback"
 _MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers for an unknown version, and for an unknown alias."""
 
@@ -139,20 +142,67 @@ class Registry:
             ModelNotFoundError: There is no such version.
         """
         _require(actor, reason)
-        client = connect(self.tracking_uri)
         with self._locked():
             ref = self.resolve(version)
-            model_files.upload_policy(client, ref.run_id, policy)
-            client.set_model_version_tag(self.model_name, ref.version, "policy_digest", policy.digest)
-            self._note(
-                what=model_files.POLICY,
-                before=ref.policy_digest,
-                after=policy.digest,
-                ref=ref,
-                actor=actor,
-                reason=reason,
-            )
+            self.keep_policy(ref, policy)
+            self._put_in_force(ref, policy.digest, actor, reason)
         return self.resolve(ref.version)
+
+    def roll_back_policy(self, version: str, cache: Path, actor: str, reason: str) -> ModelRef:
+        """Put the policy in force that was so before the present one; doing so twice leads back twice.
+
+        Args:
+            version: The version, or an alias.
+            cache: As for ``fetch``: what is put in force is verified first.
+            actor: Who does it.
+            reason: Why.
+
+        Raises:
+            ConfigError: Actor or reason is empty, or there was no policy before.
+            ModelNotFoundError: There is no such version.
+            BundleError: The policy before is not what the history says.
+            FormatVersionError: Another release wrote it.
+        """
+        _require(actor, reason)
+        with self._locked():
+            ref = self.resolve(version)
+            before = _before(self.policy_history(ref))
+            if before is None:
+                where = f"models:/{self.model_name}/{ref.version}"
+                raise ConfigError(where, "no policy was in force before this one: activate another instead")
+            self.policy(ref, before, cache)
+            self._put_in_force(ref, before, actor, reason, how=_ROLLBACK)
+        return self.resolve(ref.version)
+
+    def keep_policy(self, ref: ModelRef, policy: Policy) -> None:
+        """Keep a policy with a version, under its digest; what is in force stays so."""
+        model_files.upload_policy(connect(self.tracking_uri), ref.run_id, policy)
+
+    def policies(self, ref: ModelRef) -> list[str]:
+        """Return the digests of all policies kept with a version."""
+        return model_files.policy_digests(connect(self.tracking_uri), ref.run_id)
+
+    def policy(self, ref: ModelRef, digest: str, cache: Path) -> Policy:
+        """Return a policy kept with a version, in force or not.
+
+        Raises:
+            BundleError: There is none of that digest.
+            FormatVersionError: Another release wrote it.
+        """
+        return model_files.fetch_policy(connect(self.tracking_uri), ref.run_id, digest, cache)
+
+    def policy_history(self, ref: ModelRef) -> list[dict[str, Any]]:
+        """Return every change of the policy in force for a version, oldest first."""
+        changes = self.history()
+        return [each for each in changes if (each["alias"], each["version"]) == (POLICY, ref.version)]
+
+    def bundle(self, ref: ModelRef, cache: Path) -> Bundle:
+        """Return the verified bundle of a version, whatever policy is in force.
+
+        Raises:
+            BundleError: What the registry holds is not what it says.
+        """
+        return model_files.fetch_bundle(connect(self.tracking_uri), ref.run_id, ref.digest, cache)
 
     def history(self) -> list[dict[str, Any]]:
         """Return every change of an alias or a policy of this model, oldest first."""
@@ -254,8 +304,24 @@ class Registry:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    def _put_in_force(
+        self, ref: ModelRef, digest: str, actor: str, reason: str, *, how: str = _PLAIN
+    ) -> None:
+        client = connect(self.tracking_uri)
+        client.set_model_version_tag(self.model_name, ref.version, "policy_digest", digest)
+        before = ref.policy_digest
+        self._note(what=POLICY, before=before, after=digest, ref=ref, actor=actor, reason=reason, how=how)
+
     def _note(
-        self, *, what: str, before: str | None, after: str, ref: ModelRef, actor: str, reason: str
+        self,
+        *,
+        what: str,
+        before: str | None,
+        after: str,
+        ref: ModelRef,
+        actor: str,
+        reason: str,
+        how: str = _PLAIN,
     ) -> None:
         change = {
             "at": datetime.now(UTC).isoformat(),
@@ -265,6 +331,7 @@ class Registry:
             "from": before,
             "to": after,
             "digest": ref.digest,
+            "how": how,
             "actor": actor,
             "reason": reason,
         }
@@ -272,6 +339,17 @@ class Registry:
             history.write(json.dumps(change) + "\n")
             history.flush()
             os.fsync(history.fileno())
+
+
+def _before(changes: Sequence[Mapping[str, Any]]) -> str | None:
+    """The digest before the newest change that no rollback has undone; None where there is none."""
+    before: list[str] = []
+    for change in changes:
+        if change["how"] == _ROLLBACK:
+            before.pop()
+        elif change["from"] != change["to"]:
+            before.append(change["from"])
+    return before[-1] if before else None
 
 
 def _require(actor: str, reason: str) -> None:

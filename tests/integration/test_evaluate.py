@@ -17,7 +17,7 @@ from fraud.jobs.examples import examples, to_table
 from fraud.model.booster import booster_params
 from fraud.model.bundle import Bundle
 from fraud.model.calibration import Calibration
-from fraud.settings import EvaluateSettings, LabelSettings, TrainSettings
+from fraud.settings import EvaluateSettings, LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
 
 pytestmark = pytest.mark.ray
@@ -25,7 +25,12 @@ pytestmark = pytest.mark.ray
 FIRST = datetime(2018, 7, 10, tzinfo=UTC)
 DAYS, PER_DAY, CARDS = 40, 60, 80
 TRAIN = TrainSettings(workers=1, rounds=10, max_bin=64)
-SETTINGS = {"train": TRAIN, "evaluate": EvaluateSettings(folds=2, top_k_cards=5), "labels": LabelSettings()}
+SETTINGS = {
+    "train": TRAIN,
+    "evaluate": EvaluateSettings(folds=2, top_k_cards=5),
+    "labels": LabelSettings(),
+    "policy": PolicySettings(reviews_per_day=5),
+}
 
 
 def feature_set(*columns: str) -> FeatureSet:
@@ -82,7 +87,7 @@ class Rows:
             "label_time": [time + timedelta(days=7) for time in times],
             "source": ["bank"] * n,
             "is_fraud": self.is_fraud,
-            "fraud_type": [None] * n,
+            "fraud_type": np.where(self.amount > 50_000, "large", "small"),
         }
         every = table(own | labels, schema.labels(entities))
         lake.append(schema.LABELS, every if genuine_labels else every.filter(every.column("is_fraud")))
@@ -189,8 +194,16 @@ def test_protocol_scores_a_bundle_on_the_published_weeks(ray_cluster, lake, tmp_
     assert (fold["train"], fold["train_rows"]) == (None, None)
     assert report["auc_roc"]["mean"] == pytest.approx(roc_auc_score(y, score), abs=1e-12)
     assert report["average_precision"]["mean"] == pytest.approx(average_precision_score(y, score), abs=1e-12)
-    assert 0 < report["card_precision_5"]["mean"] <= 1
+    assert 0 < report["card_precision_5"]["mean"] <= report["card_precision_5_ceiling"]["mean"] <= 1
     assert 0 < report["value_detected_5"]["mean"] <= 1
+    assert 0 < report["savings"]["mean"] < 1
+    recalls = report["recall_1pct_fpr_by_fraud_type"]
+    large = (rows.amount[keep] > 50_000)[y]
+    assert report["recall_1pct_fpr"]["mean"] == pytest.approx(
+        np.average(
+            [recalls["large"]["mean"], recalls["small"]["mean"]], weights=[large.sum(), (~large).sum()]
+        )
+    )
     assert report["published"]["average_precision"]["mean"] == 0.639
     assert (report["engine"], report["model"]) == (None, model.digest)
 

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from factories_policy import make_policy
 from factories_train import make_bundle
 
+from cluster import service
+from cluster.settings import Settings
 from fraud.errors import BundleError, ConfigError, ModelNotFoundError
 from fraud.model import policy as policies
-from fraud.model.policy import Policy
 from fraud.storage.registry import Registry
 from fraud.storage.tracking import Tracking
+from serve_app.served import Watcher
 
-POLICY = Policy(version="1", review_probability=0.3, decline_probability=0.9)
+POLICY = make_policy("1", review_saving_minor=300.0)
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +118,65 @@ def test_an_alias_that_mlflow_refuses_is_a_config_error(tracking, registry, tmp_
 
 def test_thresholds_change_without_a_new_model(tracking, registry, tmp_path):
     bundle, version, _ = register(tracking, registry, tmp_path)
-    other = Policy(version="2", review_probability=0.2, decline_probability=0.95)
+    other = make_policy("2", review_saving_minor=200.0)
     registry.set_policy(version, other, "ann", "more reviewers")
     fetched, policy = registry.fetch(version, tmp_path / "cache")
     assert (fetched.digest, policy) == (bundle.digest, other)
     change = registry.history()[-1]
     assert (change["alias"], change["from"], change["to"]) == ("policy", POLICY.digest, other.digest)
+
+
+def test_a_rollback_of_policies_leads_back_twice(tracking, registry, tmp_path):
+    _, version, _ = register(tracking, registry, tmp_path)
+    second, third = make_policy("2"), make_policy("3")
+    registry.set_policy(version, second, "ann", "try")
+    registry.set_policy(version, second, "ann", "once more, which changes nothing")
+    registry.set_policy(version, third, "ann", "try another")
+    ref = registry.roll_back_policy(version, tmp_path / "cache", "bob", "too many reviews")
+    assert ref.policy_digest == second.digest
+    assert registry.fetch(version, tmp_path / "cache")[1] == second
+    ref = registry.roll_back_policy(version, tmp_path / "cache", "bob", "still")
+    assert ref.policy_digest == POLICY.digest
+    told = [(c["from"], c["to"], c["how"], c["actor"]) for c in registry.policy_history(ref)]
+    assert told[-2:] == [
+        (third.digest, second.digest, "rollback", "bob"),
+        (second.digest, POLICY.digest, "rollback", "bob"),
+    ]
+    with pytest.raises(ConfigError, match="no policy was in force before"):
+        registry.roll_back_policy(version, tmp_path / "cache", "bob", "further")
+    with pytest.raises(ConfigError, match="--actor and --reason"):
+        registry.roll_back_policy(version, tmp_path / "cache", "bob", " ")
+
+
+def test_a_policy_that_is_only_kept_is_not_in_force(tracking, registry, tmp_path):
+    _, version, _ = register(tracking, registry, tmp_path)
+    other, ref = make_policy("2"), registry.resolve(version)
+    registry.keep_policy(ref, other)
+    assert registry.policies(ref) == sorted([POLICY.digest, other.digest])
+    assert registry.policy(ref, other.digest, tmp_path / "cache") == other
+    assert registry.fetch(version, tmp_path / "cache")[1] == POLICY
+    assert registry.policy_history(ref) == []
+
+
+def test_a_change_of_policy_alone_reaches_the_replicas(tracking, registry, tmp_path, store):
+    _, version, _ = register(tracking, registry, tmp_path)
+    registry.set_alias("champion", version, "ann", "first")
+    settings = Settings.model_validate(
+        {
+            "work": {"dir": str(tmp_path)},
+            "mlflow": {"tracking_uri": store[0], "model_name": registry.model_name},
+        }
+    )
+    before = registry.resolve("champion")
+    service.install(settings, before)
+    pointer = tmp_path / "models" / "serving.json"
+    watcher = Watcher(pointer, 1, lambda _: None)
+    changed = registry.set_policy("champion", make_policy("2"), "ann", "more reviewers")
+    assert registry.resolve("champion") == changed != before  # which is what the service looks for
+    service.install(settings, changed)
+    asyncio.run(watcher.look())
+    assert watcher.served.policy == make_policy("2")
+    assert watcher.served.version == version
 
 
 def test_the_cache_is_used_without_the_artifacts(tracking, registry, tmp_path, store):
@@ -143,7 +200,7 @@ def test_a_damaged_copy_is_replaced(tracking, registry, tmp_path):
 def test_another_policy_in_the_cache_is_replaced(tracking, registry, tmp_path):
     _, version, _ = register(tracking, registry, tmp_path)
     registry.fetch(version, tmp_path / "cache")
-    lenient = Policy(version="1", review_probability=0.99, decline_probability=1.0)
+    lenient = make_policy("1", review_saving_minor=None)
     file = tmp_path / "cache" / "policies" / POLICY.digest / "policy.json"
     file.write_text(json.dumps(lenient.to_json()))
     assert registry.fetch(version, tmp_path / "cache")[1] == POLICY

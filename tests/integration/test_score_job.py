@@ -5,19 +5,19 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
+from factories_policy import make_policy
 from factories_train import FEATURE_SET, START, make_bundle, make_lake
 
 from fraud import schema
 from fraud.errors import ClusterError, ConfigError, TableNotFoundError
 from fraud.features.encode import matrix
 from fraud.jobs import score
-from fraud.model.policy import Policy
 from fraud.settings import ScoreSettings
 from fraud.storage.registry import ModelRef
 
 pytestmark = pytest.mark.ray
 
-POLICY = Policy(version="p1", review_probability=0.05, decline_probability=0.9, max_reasons=2)
+POLICY = make_policy("p1", max_reasons=2)
 SETTINGS = ScoreSettings(actors=2, cpus_per_actor=0.5)
 
 
@@ -82,7 +82,8 @@ def test_scores_are_those_of_the_bundle(lake, bundle, ray_cluster):
     values = matrix(features, FEATURE_SET.names)
     expected = bundle.scores(values)
     probabilities = bundle.probabilities(expected)
-    decisions = POLICY.decide(probabilities)
+    amounts = lake.read(schema.TRANSACTIONS).sort_by("transaction_id").column("amount_base_minor").to_numpy()
+    decisions = POLICY.decide(probabilities, amounts)
     why = bundle.explainer.causes(values, most=2)
     told = [
         [cause.code for cause in causes] if decision != "approve" else []

@@ -64,6 +64,15 @@ def test_a_training_becomes_a_verified_version(lake, tmp_path, ray_cluster):
     assert json.dumps(report)
     assert [change["to"] for change in registry.history()] == ["1"]
 
+    # Every day was calibrated by the two others, and the diagram lies with the run.
+    reliability, worth = report["reliability"], report["worth"]
+    assert 0 < reliability["expected_calibration_error"] < 0.1
+    assert report["reviews_per_day"]["mean"] <= 5
+    assert worth["savings"] > 0.5
+    assert worth["card_precision_5"] <= worth["card_precision_5_ceiling"]
+    run_artifacts = tmp_path / "artifacts" / report["run_id"] / "artifacts"
+    assert (run_artifacts / "calibration" / "reliability.png").stat().st_size > 0
+
 
 def test_too_little_data_is_said_before_training(lake, tmp_path):
     with pytest.raises(TableNotFoundError, match="fraud"):

@@ -26,6 +26,7 @@ from factories_serve import (
 from fraud.errors import BundleError, ConfigError
 from fraud.features import spec
 from fraud.features.spec import FeatureSet
+from fraud.model import policy as policies
 from fraud.model.bundle import load
 from serve_app.replica import Places, Replica
 from serve_app.served import Watcher
@@ -276,13 +277,16 @@ def test_caller_that_hangs_up_leaves_a_whole_journal(places: Places) -> None:
 
 def test_journal_holds_what_executes_the_decision_again(places: Places) -> None:
     async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
-        await score(client, attributes={"channel": "shop", "not_in_the_model": 3})
+        await score(client, currency="USD", attributes={"channel": "shop", "not_in_the_model": 3})
 
     run(places, scenario)
     (record,) = journalled(places)
     assert record["request"]["attributes"] == {"channel": "shop", "not_in_the_model": 3}
     assert len(record["features"]) == len(FEATURE_SET.names)
-    assert record["policy"]["review_probability"] == 0.5
+    assert (record["request"]["amount_minor"], record["amount_base_minor"]) == (4250, 2125)
+    answer, policy = record["answer"], policies.from_json(record["policy"], path="journal")
+    again = policy.decide(np.array([answer["probability"]]), np.array([record["amount_base_minor"]]))
+    assert again == [answer["decision"]]
     assert record["latency_us"] > 0
 
 
