@@ -54,7 +54,8 @@ def _points(axes: Axes, found: Reliability, low: float, color: str, label: str) 
     shown = found.observed > 0
     axes.plot(found.predicted[shown], found.observed[shown], "o-", color=color, linewidth=1, label=label)
     none = np.maximum(found.predicted[~shown], low)
-    axes.plot(none, np.full(len(none), low), "v", color=color, markerfacecolor="none", clip_on=False)
+    edge = {"clip_on": False, "in_layout": False}
+    axes.plot(none, np.full(len(none), low), "v", color=color, markerfacecolor="none", **edge)
 
 
 def _lowest(found: Reliability) -> float:

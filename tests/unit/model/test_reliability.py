@@ -88,6 +88,13 @@ def test_the_diagram_is_a_picture(tmp_path):
     assert imread(tmp_path / "plot.png").shape == (840, 720, 4)
 
 
+def test_the_diagram_fills_its_page(tmp_path):
+    probability = np.linspace(0.2, 0.8, 5_000)
+    draw(probability, np.random.default_rng(7).random(5_000) < probability, tmp_path / "plot.png")
+    drawn = (imread(tmp_path / "plot.png")[:, :, :3] < 1).any(axis=(1, 2))
+    assert drawn.mean() > 0.9
+
+
 def test_a_diagram_without_frauds_is_drawn_too(tmp_path):
     probability = np.zeros(50)
     draw(probability, np.zeros(50, bool), tmp_path / "plot.png")
