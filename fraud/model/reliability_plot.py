@@ -54,8 +54,8 @@ def _points(axes: Axes, found: Reliability, low: float, color: str, label: str) 
     shown = found.observed > 0
     axes.plot(found.predicted[shown], found.observed[shown], "o-", color=color, linewidth=1, label=label)
     none = np.maximum(found.predicted[~shown], low)
-    edge = {"clip_on": False, "in_layout": False}
-    axes.plot(none, np.full(len(none), low), "v", color=color, markerfacecolor="none", **edge)
+    lowest = axes.plot(none, np.full(len(none), low), "v", color=color, markerfacecolor="none", clip_on=False)
+    lowest[0].set_in_layout(False)
 
 
 def _lowest(found: Reliability) -> float:

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from factories import EPOCH, label_table, micros
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud.model.truth import FRAUD, GENUINE, UNKNOWN, UNOBSERVABLE, newest_labels, truth_as_of
+from fraud.model.truth import (
+    FRAUD,
+    GENUINE,
+    UNKNOWN,
+    UNOBSERVABLE,
+    fraud_types,
+    newest_labels,
+    truth_as_of,
+)
 from fraud.schema import TIME
 
 LABELS = pa.schema(
@@ -131,3 +142,21 @@ def test_equals_plain_definition(history, transactions, as_of, maturity):
         maturity_us=maturity,
     )
     assert found.tolist() == expected
+
+
+def test_the_type_of_fraud_is_the_newest_labels():
+    rows = [("a", 1, "theft"), ("a", 3, "test charge"), ("b", 2, None), ("c", 9, "theft")]
+    known = label_table(
+        [
+            {
+                "transaction_id": name,
+                "event_time": EPOCH,
+                "label_time": EPOCH + timedelta(days=day),
+                "fraud_type": kind,
+            }
+            for name, day, kind in rows
+        ]
+    )
+    ids = pa.array(["c", "a", "b", "d"])
+    found = fraud_types(ids, known, as_of_us=micros(EPOCH + timedelta(days=5)))
+    assert found.to_pylist() == [None, "test charge", None, None]
