@@ -7,7 +7,7 @@ from typing import Any
 from fraud.model.cost import Costs
 from fraud.model.policy import Policy
 
-COSTS = Costs(review_cost_minor=200, loss_share=1.0, fraud_cost_minor=0, friction_cost_minor=5000)
+COSTS = Costs(review_cost_minor=100, loss_share=1.0, fraud_cost_minor=0, friction_cost_minor=5000)
 
 
 def make_policy(version: str, **changes: Any) -> Policy:

@@ -277,13 +277,15 @@ def test_caller_that_hangs_up_leaves_a_whole_journal(places: Places) -> None:
 
 def test_journal_holds_what_executes_the_decision_again(places: Places) -> None:
     async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
-        await score(client, currency="USD", attributes={"channel": "shop", "not_in_the_model": 3})
+        # Of 190.00 USD a review would save something, of the same in EUR it does not.
+        attributes = {"channel": "shop", "not_in_the_model": 3}
+        await score(client, currency="USD", amount_minor=19_000, attributes=attributes)
 
     run(places, scenario)
     (record,) = journalled(places)
     assert record["request"]["attributes"] == {"channel": "shop", "not_in_the_model": 3}
     assert len(record["features"]) == len(FEATURE_SET.names)
-    assert (record["request"]["amount_minor"], record["amount_base_minor"]) == (4250, 2125)
+    assert (record["request"]["amount_minor"], record["amount_base_minor"]) == (19_000, 9_500)
     answer, policy = record["answer"], policies.from_json(record["policy"], path="journal")
     again = policy.decide(np.array([answer["probability"]]), np.array([record["amount_base_minor"]]))
     assert again == [answer["decision"]]
