@@ -168,8 +168,8 @@ def _model(story: Story) -> tuple[ModelRef, Bundle, Policy, date]:
             evaluate=settings.evaluate,
             labels=settings.labels,
             policy=settings.policy,
+            tracking=wiring.tracking(settings),
             storage=work.runs,
-            bundle=None,
         ),
     )
     ref = registry.resolve("champion")

@@ -32,6 +32,7 @@ REJECTS: Final = "rejects"
 INGESTED_FILES: Final = "ingested_files"
 SCORES: Final = "scores"
 DECISIONS: Final = "decisions"
+READINGS: Final = "readings"
 MONITOR_PERFORMANCE: Final = "monitor_performance"
 MONITOR_DRIFT: Final = "monitor_drift"
 
@@ -161,6 +162,21 @@ SCORES_SCHEMA: Final = pa.schema(
     ]
 )
 """``run_kind`` is live, backfill or rescore; only live rows are performance."""
+
+READINGS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("ordinal", pa.int64(), nullable=False),
+        pa.field("read_at", TIME, nullable=False),
+        pa.field("protocol", pa.string(), nullable=False),
+        pa.field("feature_set", pa.string(), nullable=False),
+        pa.field("features_version", pa.string(), nullable=False),
+        pa.field("configuration_digest", pa.string(), nullable=False),
+        pa.field("configuration", pa.string(), nullable=False),
+        pa.field("code_version", pa.string(), nullable=False),
+        pa.field("figures", pa.string(), nullable=False),
+    ]
+)
+"""One row a reading of test weeks, numbered from 1; ``configuration`` and ``figures`` are JSON."""
 
 MONITOR_PERFORMANCE_SCHEMA: Final = pa.schema(
     [

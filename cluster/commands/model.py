@@ -97,6 +97,7 @@ def evaluate(
     ] = None,
     features: Features = None,
     engine: Engine = None,
+    train_d: Annotated[int | None, typer.Option(help="Days of training in a fold.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Measure this model instead of training per fold.")
     ] = None,
@@ -107,7 +108,7 @@ def evaluate(
     from cluster.settings import load
     from fraud.jobs.evaluate import run
 
-    chosen = {"features.feature_set": features, "train.engine": engine}
+    chosen = {"features.feature_set": features, "train.engine": engine, "evaluate.train_d": train_d}
     settings = load(*config, options={"lake.uri": lake, "work.dir": work, **chosen})
     bundle = wiring.bundle(settings, model) if model else None
     with connect(settings.ray, name="fraud evaluate"):
@@ -119,6 +120,7 @@ def evaluate(
             evaluate=settings.evaluate,
             labels=settings.labels,
             policy=settings.policy,
+            tracking=wiring.tracking(settings),
             storage=wiring.work(settings).runs,
             bundle=bundle,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from fraud import schema
 from fraud.errors import ConfigError, SchemaError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
-from fraud.jobs import engine
+from fraud.jobs import engine, record
 from fraud.jobs.examples import CARD, days, examples, labels_of, micros, midnight, pin, to_table
 from fraud.jobs.scored import day_numbers, traffic
 from fraud.model import policy as policies
@@ -39,6 +39,9 @@ from fraud.model.truth import fraud_types, newest_labels
 from fraud.model.worth import Worth, worth
 from fraud.settings import EvaluateSettings, LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
+
+if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
+    from fraud.storage.tracking import Tracking
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class _Plan:
         maturity: Label maturity.
         known_frauds: Labels of frauds whose cards the protocol leaves out; None where it leaves out none.
         published: The figures to compare with, where there are any.
+        is_test: Whether these weeks judge a choice; on others a choice may be made.
     """
 
     protocol: str | None
@@ -71,6 +75,7 @@ class _Plan:
     maturity: timedelta
     known_frauds: pa.Table | None
     published: Mapping[str, Any] | None
+    is_test: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,13 @@ def run(
     evaluate: EvaluateSettings,
     labels: LabelSettings,
     policy: PolicySettings,
+    tracking: Tracking,
     storage: Path,
     bundle: Bundle | None = None,
 ) -> dict[str, Any]:
     """Train and measure every fold, or measure a bundle on the test days of every fold.
+
+    A reading of test weeks gets a number in the lake's ledger before its figures are returned.
 
     Args:
         lake: Holds ``transactions``, ``labels`` and the features.
@@ -118,6 +126,7 @@ def run(
         policy: Costs and the alert budget of the savings. A policy is fitted to the transactions of each
             fold's test days, without their truth; scores are taken as probabilities where no bundle has a
             curve for them.
+        tracking: Where the run goes.
         storage: Absolute folder for checkpoints.
         bundle: Scores the test days; nothing is trained then. That it was trained on earlier days is for the
             caller to see to.
@@ -126,8 +135,9 @@ def run(
         ``protocol``, ``folds`` (first and last days, rows and frauds), ``auc_roc``, ``average_precision``,
         ``savings``, ``recall_1pct_fpr``, ``card_precision_<k>``, its ``card_precision_<k>_ceiling`` and
         ``value_detected_<k>`` (each mean, population std and folds), ``recall_1pct_fpr_by_fraud_type``,
-        ``published``, ``engine``, ``params``, ``model``, ``features_version``, ``table_versions``,
-        ``seconds``.
+        ``published``, ``engine``, ``params``, ``train_d``, ``model``, ``features_version``,
+        ``table_versions``, ``reading`` (``ordinal``, ``headline``, ``configuration_digest``; None on
+        validation weeks), ``run_id``, ``seconds``.
 
     Raises:
         ConfigError: No such protocol, or the bundle has other features.
@@ -158,7 +168,7 @@ def run(
     tested = [
         _test(source, plan, fold, scorer, measure) for fold, scorer in zip(plan.folds, scorers, strict=True)
     ]
-    return {
+    report = {
         "protocol": plan.protocol,
         "folds": [
             _fold_report(fold, counts, test)
@@ -169,11 +179,13 @@ def run(
         "published": plan.published and dict(plan.published),
         "engine": None if bundle else train.engine,
         "params": None if bundle else {**booster_params(train), "rounds": train.rounds},
+        "train_d": None if bundle else evaluate.train_d,
         "model": bundle.digest if bundle else None,
         "features_version": feature_set.version,
         "table_versions": dict(versions),
-        "seconds": round(time.monotonic() - started, 3),
     }
+    kept = record.keep(lake, tracking, feature_set, report, is_test=plan.is_test)
+    return {**report, **kept, "seconds": round(time.monotonic() - started, 3)}
 
 
 def _named(source: _Source, name: str, train_d: int) -> _Plan:
@@ -197,6 +209,7 @@ def _named(source: _Source, name: str, train_d: int) -> _Plan:
         timedelta(days=protocols.DAYS),
         newest.filter(newest.column("is_fraud")),
         protocol.published,
+        protocol.is_test,
     )
 
 
@@ -216,7 +229,7 @@ def _own_dates(source: _Source, evaluate: EvaluateSettings, labels: LabelSetting
         gap_d=labels.label_maturity_d,
         test_d=evaluate.test_d,
     )
-    return _Plan(None, folds, as_of, maturity, None, None)
+    return _Plan(None, folds, as_of, maturity, None, None, is_test=True)
 
 
 def _train(

@@ -19,6 +19,8 @@ from fraud.model.bundle import Bundle
 from fraud.model.calibration import Calibration
 from fraud.settings import EvaluateSettings, LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
+from fraud.storage.readings import entries
+from fraud.storage.tracking import Tracking
 
 pytestmark = pytest.mark.ray
 
@@ -102,6 +104,13 @@ def rows() -> Rows:
     return Rows()
 
 
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("mlflow")
+    tracking = Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), "tests")
+    return SETTINGS | {"tracking": tracking}
+
+
 def bundle(rows: Rows, features: FeatureSet) -> Bundle:
     matrix = xgb.QuantileDMatrix(rows.x, rows.is_fraud, max_bin=TRAIN.max_bin)
     booster = xgb.train(booster_params(TRAIN), matrix, 5)
@@ -110,7 +119,7 @@ def bundle(rows: Rows, features: FeatureSet) -> Bundle:
 
 def test_trained_folds_equal_one_process_and_scikit_learn(ray_cluster, lake, tmp_path, rows):
     rows.store(lake)
-    report = evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path / "runs", **SETTINGS)
+    report = evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path / "runs", **settings)
 
     # The newest label is of the last day, 2018-08-18, a week after it: only the days before are mature.
     expected = []
@@ -146,39 +155,39 @@ def trained_rows(lake: Lake) -> pa.Table:
     return table.sort_by("transaction_id")
 
 
-def measured(lake: Lake, model: Bundle, storage: Path) -> dict:
-    report = evaluate.run(lake, feature_set(), protocol=None, storage=storage, bundle=model, **SETTINGS)
-    return {name: value for name, value in report.items() if name != "seconds"}
+def measured(lake: Lake, model: Bundle, storage: Path, settings: dict) -> dict:
+    report = evaluate.run(lake, feature_set(), protocol=None, storage=storage, bundle=model, **settings)
+    return {name: value for name, value in report.items() if name not in ("seconds", "run_id")}
 
 
-def test_without_genuine_labels_the_same_rows_train_and_measure(ray_cluster, tmp_path, rows):
+def test_without_genuine_labels_the_same_rows_train_and_measure(ray_cluster, tmp_path, rows, settings):
     whole, sparse = Lake(str(tmp_path / "whole")), Lake(str(tmp_path / "sparse"))
     rows.store(whole, genuine_labels=True)
     rows.store(sparse, genuine_labels=False)
     model = bundle(rows, feature_set())
     assert trained_rows(whole).equals(trained_rows(sparse))
-    assert measured(whole, model, tmp_path) == measured(sparse, model, tmp_path)
+    assert measured(whole, model, tmp_path, settings) == measured(sparse, model, tmp_path, settings)
 
 
-def test_declined_transactions_train_and_measure_nothing(ray_cluster, lake, tmp_path, rows):
+def test_declined_transactions_train_and_measure_nothing(ray_cluster, lake, tmp_path, rows, settings):
     declined = np.random.default_rng(1).random(rows.day.size) < 0.05
     rows.store(lake, declined=declined)
     week = rows.between(date(2018, 7, 28), date(2018, 8, 4))
     assert np.count_nonzero(week & declined & rows.is_fraud) > 0
     numbers = [int(name[1:]) for name in trained_rows(lake).column("transaction_id").to_pylist()]
     assert sorted(numbers) == np.flatnonzero(week & ~declined).tolist()
-    for fold in measured(lake, bundle(rows, feature_set()), tmp_path)["folds"]:
+    for fold in measured(lake, bundle(rows, feature_set()), tmp_path, settings)["folds"]:
         first, last = (date.fromisoformat(day) for day in fold["test"])
         seen = rows.between(first, last + timedelta(days=1)) & ~declined
         assert fold["test_rows"] == np.count_nonzero(seen)
         assert fold["test_frauds"] == np.count_nonzero(seen & rows.is_fraud)
 
 
-def test_protocol_scores_a_bundle_on_the_published_weeks(ray_cluster, lake, tmp_path, rows):
+def test_protocol_scores_a_bundle_on_the_published_weeks(ray_cluster, lake, tmp_path, rows, settings):
     rows.store(lake)
     model = bundle(rows, feature_set())
     report = evaluate.run(
-        lake, feature_set(), protocol="handbook-baseline", storage=tmp_path, bundle=model, **SETTINGS
+        lake, feature_set(), protocol="handbook-baseline", storage=tmp_path, bundle=model, **settings
     )
 
     first = (date(2018, 7, 25) - FIRST.date()).days
@@ -206,30 +215,43 @@ def test_protocol_scores_a_bundle_on_the_published_weeks(ray_cluster, lake, tmp_
     )
     assert report["published"]["average_precision"]["mean"] == 0.639
     assert (report["engine"], report["model"]) == (None, model.digest)
+    assert (report["reading"]["ordinal"], report["reading"]["headline"]) == (1, True)
 
 
-def test_without_cards_the_card_figures_state_why_not(ray_cluster, lake, tmp_path, rows):
+def test_every_reading_of_test_weeks_is_in_the_ledger(ray_cluster, lake, tmp_path, rows, settings):
+    rows.store(lake)
+    asked = {"storage": tmp_path, "bundle": bundle(rows, feature_set()), **settings}
+    first = evaluate.run(lake, feature_set(), protocol=None, **asked)
+    again = evaluate.run(lake, feature_set(), protocol=None, **asked)
+    assert [report["reading"]["headline"] for report in (first, again)] == [True, False]
+    assert [row["ordinal"] for row in entries(lake)] == [1, 2]
+    digests = {row["configuration_digest"] for row in entries(lake)}
+    assert digests == {first["reading"]["configuration_digest"], again["reading"]["configuration_digest"]}
+    assert len(digests) == 1
+
+
+def test_without_cards_the_card_figures_state_why_not(ray_cluster, lake, tmp_path, rows, settings):
     rows.store(lake, cards=False)
     model = bundle(rows, feature_set())
-    report = evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, bundle=model, **SETTINGS)
+    report = evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, bundle=model, **settings)
     assert report["card_precision_5"]["mean"] is None
     assert "card_id" in report["card_precision_5"]["reason"]
     assert report["average_precision"]["mean"] > 0
     with pytest.raises(SchemaError, match="needs the column card_id"):
         evaluate.run(
-            lake, feature_set(), protocol="handbook-baseline", storage=tmp_path, bundle=model, **SETTINGS
+            lake, feature_set(), protocol="handbook-baseline", storage=tmp_path, bundle=model, **settings
         )
 
 
-def test_bad_requests_are_refused_before_anything_runs(ray_cluster, lake, tmp_path, rows):
+def test_bad_requests_are_refused_before_anything_runs(ray_cluster, lake, tmp_path, rows, settings):
     rows.store(lake)
     model = bundle(rows, feature_set("amount"))
     with pytest.raises(ConfigError, match="choose one of handbook-baseline"):
-        evaluate.run(lake, feature_set(), protocol="handbok", storage=tmp_path, **SETTINGS)
+        evaluate.run(lake, feature_set(), protocol="handbok", storage=tmp_path, **settings)
     with pytest.raises(NotEnoughDataError, match="handbook-prequential needs transactions of 2018-07-25 to"):
-        evaluate.run(lake, feature_set(), protocol="handbook-prequential", storage=tmp_path, **SETTINGS)
+        evaluate.run(lake, feature_set(), protocol="handbook-prequential", storage=tmp_path, **settings)
     with pytest.raises(ConfigError, match="name the feature set the model was trained on"):
-        evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, bundle=model, **SETTINGS)
-    many = SETTINGS | {"evaluate": EvaluateSettings(folds=9)}
+        evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, bundle=model, **settings)
+    many = settings | {"evaluate": EvaluateSettings(folds=9)}
     with pytest.raises(NotEnoughDataError, match=r"evaluate\.folds"):
         evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path, **many)
