@@ -117,7 +117,7 @@ def bundle(rows: Rows, features: FeatureSet) -> Bundle:
     return Bundle(booster, features, Calibration((0.0, 1.0), (0.0, 1.0)), {}, {}, "d" * 64, Path())
 
 
-def test_trained_folds_equal_one_process_and_scikit_learn(ray_cluster, lake, tmp_path, rows):
+def test_trained_folds_equal_one_process_and_scikit_learn(ray_cluster, lake, tmp_path, rows, settings):
     rows.store(lake)
     report = evaluate.run(lake, feature_set(), protocol=None, storage=tmp_path / "runs", **settings)
 
