@@ -277,7 +277,7 @@ def test_caller_that_hangs_up_leaves_a_whole_journal(places: Places) -> None:
 
 def test_journal_holds_what_executes_the_decision_again(places: Places) -> None:
     async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
-        # Of 190.00 USD a review would save something, of the same in EUR it does not.
+        # A review would save something at 190.00 EUR; 190.00 USD are 95.00 EUR, where it saves nothing.
         attributes = {"channel": "shop", "not_in_the_model": 3}
         await score(client, currency="USD", amount_minor=19_000, attributes=attributes)
 
