@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from fraud.settings import TrainSettings
 
 Params = Mapping[str, int | float]
+Grid = Mapping[str, Sequence[int | float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,22 @@ MAX_ROUNDS: Final = int(SPACE["rounds"].high)
 def apply(train: TrainSettings, params: Params) -> TrainSettings:
     """Return the settings with these parameters in place of their own, checked like any settings."""
     return TrainSettings.model_validate({**train.model_dump(), **params})
+
+
+def combinations(grid: Grid, train: TrainSettings) -> list[dict[str, int | float]]:
+    """Return every combination of a grid, the longest trainings first.
+
+    So the last trial is a short one, and no other process waits long for it. Combinations that take as long
+    stay in the grid's order.
+
+    Args:
+        grid: Values by parameter.
+        train: What the grid does not name.
+    """
+    every = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+    def work(params: Params) -> int:
+        settings = apply(train, params)
+        return settings.rounds * settings.max_depth
+
+    return sorted(every, key=work, reverse=True)

@@ -26,13 +26,18 @@ def run(
     train: TrainSettings,
     labels: LabelSettings,
     policy: PolicySettings,
+    top_k_cards: int,
     tracking: Tracking,
     registry: Registry,
     storage: Path,
+    reports: Path,
     end: date | None,
     alias: str | None,
 ) -> dict[str, Any]:
     """Search for the best settings and train with them.
+
+    Killed at any moment and started again with the same lake and settings, it does no trial again that had
+    ended; its journal is removed when the winner is registered, so that the next search is a new one.
 
     Args:
         lake: Holds the features and the labels.
@@ -41,9 +46,11 @@ def run(
         train: What the search does not vary.
         labels: When a transaction counts as genuine.
         policy: What to decide with the model's probabilities.
+        top_k_cards: Cards a day that a team checks, where the metric is the card precision.
         tracking: Where runs go.
         registry: Where the model goes.
         storage: Absolute folder for checkpoints and the search's files.
+        reports: Folder for the report of the search.
         end: The day after the last one to use; None uses all.
         alias: To set on the new model version, if any.
 
@@ -56,8 +63,10 @@ def run(
         tune=tune,
         train=train,
         labels=labels,
+        top_k_cards=top_k_cards,
         tracking=tracking,
         storage=storage,
+        reports=reports,
         end=end,
     )
     trained = training.run(
@@ -73,4 +82,5 @@ def run(
         parent_run=found.parent_run_id,
         alias=alias,
     )
-    return {"search": found.report(), "train": trained}
+    found.journal.unlink(missing_ok=True)
+    return {"search": found.summary(), "train": trained}

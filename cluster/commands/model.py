@@ -78,9 +78,11 @@ def tune(
             train=settings.train,
             labels=settings.labels,
             policy=settings.policy,
+            top_k_cards=settings.evaluate.top_k_cards,
             tracking=wiring.tracking(settings),
             registry=wiring.registry(settings),
             storage=wiring.work(settings).runs,
+            reports=wiring.work(settings).reports,
             end=end.date() if end else None,
             alias=alias,
         )

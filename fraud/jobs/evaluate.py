@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,19 +23,20 @@ from numpy.typing import NDArray
 from ray.data import Dataset
 
 from fraud import schema
-from fraud.errors import ConfigError, SchemaError
+from fraud.errors import ConfigError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
 from fraud.jobs import engine, record
-from fraud.jobs.examples import CARD, days, examples, labels_of, micros, midnight, pin, to_table
-from fraud.jobs.scored import day_numbers, traffic
+from fraud.jobs.examples import days, examples, labels_of, micros, midnight, pin, to_table
+from fraud.jobs.known_cards import EVERYTHING, known_frauds, without_known
+from fraud.jobs.scored import traffic
 from fraud.model import policy as policies
 from fraud.model import protocol as protocols
 from fraud.model.booster import booster_params, predict
 from fraud.model.bundle import Bundle
 from fraud.model.metrics import auc_roc, average_precision
 from fraud.model.split import Fold, prequential, require_days, with_train_days
-from fraud.model.truth import fraud_types, newest_labels
+from fraud.model.truth import fraud_types
 from fraud.model.worth import Worth, worth
 from fraud.settings import EvaluateSettings, LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
@@ -44,9 +45,6 @@ if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
     from fraud.storage.tracking import Tracking
 
 logger = logging.getLogger(__name__)
-
-_EVERYTHING: Final = datetime.max.replace(tzinfo=UTC)
-"""As of then, every label of the lake is known."""
 
 _NO_FIGURE: Final = (
     "it needs transactions with a card_id, frauds of some value, and of its own type, in every fold"
@@ -191,23 +189,16 @@ def run(
 def _named(source: _Source, name: str, train_d: int) -> _Plan:
     """A published protocol: its weeks, its label delay, its removal of known cards; any training days."""
     protocol = protocols.find(name)
-    columns = source.lake.schema(schema.TRANSACTIONS, version=source.versions[schema.TRANSACTIONS]).names
-    if CARD not in columns:
-        raise SchemaError(
-            "table transactions",
-            [f"protocol {name} needs the column {CARD}: map it, or evaluate without one"],
-        )
+    frauds = known_frauds(source.lake, source.versions, protocol=name)
     first, last = days(source.lake, source.versions)
     folds = tuple(with_train_days(fold, train_d) for fold in protocol.folds)
     require_days(f"protocol {name}", folds, first=first, last=last)
-    known = labels_of(source.lake, source.versions, first=first, last=last, entities=[CARD])
-    newest = newest_labels(known, as_of_us=micros(_EVERYTHING))
     return _Plan(
         name,
         folds,
-        _EVERYTHING,
+        EVERYTHING,
         timedelta(days=protocols.DAYS),
-        newest.filter(newest.column("is_fraud")),
+        frauds,
         protocol.published,
         protocol.is_test,
     )
@@ -281,7 +272,9 @@ class _Tested:
 
 def _test(source: _Source, plan: _Plan, fold: Fold, scorer: Scorer, measure: _Measure) -> _Tested:
     everything = to_table(source.examples(fold.test, as_of=plan.as_of, maturity=plan.maturity))
-    table = everything if plan.known_frauds is None else _without_known(everything, plan.known_frauds, fold)
+    table = everything
+    if plan.known_frauds is not None:
+        table = without_known(everything, plan.known_frauds, train_last=fold.train[1])
     is_fraud = np.asarray(table.column("is_fraud").to_numpy(), np.bool_)
     score = scorer(matrix(table, source.feature_set.names))
     figures: dict[str, float | None] = {
@@ -299,17 +292,6 @@ def _test(source: _Source, plan: _Plan, fold: Fold, scorer: Scorer, measure: _Me
         figures | found.figures,
         found.recall_by_fraud_type,
     )
-
-
-def _without_known(table: pa.Table, frauds: pa.Table, fold: Fold) -> pa.Table:
-    keep = protocols.unknown_cards(
-        day_numbers(table.column(schema.PARTITION)),
-        table.column(CARD).combine_chunks(),
-        day_numbers(frauds.column("event_time").cast(pa.date32(), safe=False)),
-        frauds.column(CARD).combine_chunks(),
-        train_last=(fold.train[1] - date(1970, 1, 1)).days,
-    )
-    return table.filter(pa.array(keep))
 
 
 def _fold_report(fold: Fold, counts: tuple[int | None, int | None], test: _Tested) -> dict[str, Any]:

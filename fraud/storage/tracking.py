@@ -21,6 +21,7 @@ from fraud.errors import ConfigError
 
 SQLITE: Final = "sqlite:///"
 _PARENT: Final = "mlflow.parentRunId"
+_KEY: Final = "fraud.key"
 
 
 def connect(tracking_uri: str) -> MlflowClient:
@@ -100,7 +101,12 @@ class Tracking:
 
     @contextmanager
     def run(
-        self, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Iterator[Run]:
         """Open a run; it ends as finished, or as failed when the block raises.
 
@@ -108,16 +114,15 @@ class Tracking:
             name: What the dashboard shows.
             parent: Id of the run this one is a part of.
             tags: Labels for searching.
+            key: Tells this run from all others; the run that a killed process opened with it is gone on with.
 
         Raises:
             ConfigError: The store cannot be used.
         """
         client = connect(self.tracking_uri)
-        family = {} if parent is None else {_PARENT: parent}
-        created = client.create_run(
-            self._experiment_id(client), tags={**(tags or {}), **family}, run_name=name
-        )
-        run = Run(client, created.info.run_id)
+        own = {_PARENT: parent, _KEY: key}
+        labels = {**(tags or {}), **{tag: value for tag, value in own.items() if value is not None}}
+        run = Run(client, self._opened(client, key) or self._created(client, name, labels))
         try:
             yield run
         except BaseException:
@@ -126,7 +131,7 @@ class Tracking:
         client.set_terminated(run.id, status="FINISHED")
 
     def children(self, parent: str) -> list[dict[str, Any]]:
-        """Return id, name, status, params, metrics and tags of the runs under a run, oldest first."""
+        """Return id, name, status, key, params, metrics and tags of the runs under a run, oldest first."""
         client = connect(self.tracking_uri)
         found = client.search_runs(
             [self._experiment_id(client)],
@@ -139,12 +144,27 @@ class Tracking:
                 "run_id": run.info.run_id,
                 "name": run.info.run_name,
                 "status": run.info.status,
+                "key": run.data.tags.get(_KEY),
                 "params": dict(run.data.params),
                 "metrics": dict(run.data.metrics),
                 "tags": dict(run.data.tags),
             }
             for run in found
         ]
+
+    def _created(self, client: MlflowClient, name: str, tags: Mapping[str, str]) -> str:
+        created = client.create_run(self._experiment_id(client), tags=dict(tags), run_name=name)
+        return str(created.info.run_id)
+
+    def _opened(self, client: MlflowClient, key: str | None) -> str | None:
+        if key is None:
+            return None
+        found = client.search_runs([self._experiment_id(client)], f"tags.`{_KEY}` = '{key}'", max_results=1)
+        if not found:
+            return None
+        run_id = str(found[0].info.run_id)
+        client.update_run(run_id, status="RUNNING")
+        return run_id
 
     def _experiment_id(self, client: MlflowClient) -> str:
         try:

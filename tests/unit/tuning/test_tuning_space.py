@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from fraud.errors import ClusterError
 from fraud.settings import TrainSettings
 from tuning.search import concurrency
 from tuning.settings import TuneSettings
@@ -34,7 +35,6 @@ def test_parameters_out_of_bounds_are_refused() -> None:
         (1, 1, 64.0, 1),
         (8, 2, 2.0, 1),  # (2 - 1) / (2 x 0.5)
         (8, 2, 8.0, 7),  # (8 - 1) / (2 x 0.5)
-        (8, 4, 1.0, 1),  # never none
     ],
 )
 def test_no_more_trials_at_once_than_their_workers_find_cpus(
@@ -42,3 +42,9 @@ def test_no_more_trials_at_once_than_their_workers_find_cpus(
 ) -> None:
     tune = TuneSettings(max_concurrent_trials=asked, workers_per_trial=workers)
     assert concurrency(tune, TrainSettings(cpus_per_worker=0.5), cpus) == expected
+
+
+@pytest.mark.parametrize(("workers", "cpus"), [(1, 0.0), (2, 1.0), (4, 2.9)])
+def test_cluster_too_small_for_one_trial_is_refused(workers: int, cpus: float) -> None:
+    with pytest.raises(ClusterError, match=r"a trial needs .*, the cluster has .*: lower"):
+        concurrency(TuneSettings(workers_per_trial=workers), TrainSettings(cpus_per_worker=0.5), cpus)
