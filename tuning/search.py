@@ -267,7 +267,7 @@ def _search(search: _Ready, log: Journal) -> int:
             name=name,
             storage_path=str(search.work.storage),
             callbacks=[progress],
-            # Nothing is restored from Tune's own files: a trial is short, and the journal has those that ended.
+            # Nothing is restored from Tune's own files: the journal has the trials that ended.
             checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),

@@ -12,14 +12,14 @@ import pytest
 from fraud.errors import ConfigError, NotEnoughDataError
 from fraud.settings import LabelSettings, TrainSettings
 from fraud.storage.lake import Lake
-from fraud.storage.tracking import Run, Tracking
+from fraud.storage.tracking import Tracking
 from tests.factories_train import FEATURE_SET, START, make_lake
 from tuning import journal, search
 from tuning.folds import Source, load
+from tuning.journal import Finished
 from tuning.objective import Objective
 from tuning.planning import newest
 from tuning.settings import TuneSettings
-from tuning.space import SPACE
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -28,6 +28,7 @@ TUNE = TuneSettings(
     trials=3, folds=2, train_d=5, test_d=3, report_rounds=100, grace_rounds=300, max_concurrent_trials=1
 )
 TRAIN = TrainSettings(max_bin=64)
+GRID = {"rounds": (5, 20), "max_depth": (1, 2)}
 PRECISION = Objective("average_precision", 100)
 
 
@@ -41,8 +42,7 @@ class Dying(Tracking):
     def run(self, name: str, **options: Any) -> Any:
         if name != "trial-002":
             return super().run(name, **options)
-        client_run = super().run(name, **options).__enter__()
-        assert isinstance(client_run, Run)
+        super().run(name, **options).__enter__()
         raise Killed
 
 
@@ -74,58 +74,36 @@ def run(lake: Lake, tmp_path: Path, tracking: Tracking, **changes: Any) -> searc
 
 def test_search_killed_at_any_time_goes_on_and_is_tracked_once(lake: Lake, tmp_path: Path) -> None:
     make_lake(lake, days=30)
-    ready = search._prepare(lake, FEATURE_SET, objective=PRECISION, **asked(tmp_path))
-    one = replace(ready, tune=TUNE.model_copy(update={"trials": 1}))
-    with journal.opened(ready.file) as log:
-        assert search._search(one, log) == 0  # a search of three, killed after its first trial
-    with pytest.raises(Killed):
-        run(lake, tmp_path, make_tracking(tmp_path, Dying))  # and again while its runs are written
-    names = [file.name for file in (tmp_path / "storage").iterdir()]
-    assert names == [ready.file.name]
-
-    tracking = make_tracking(tmp_path)
-    found = run(lake, tmp_path, tracking)
-
-    summary = found.summary()
-    assert (summary["trials"], summary["completed"], summary["failed"], summary["resumed"]) == (3, 3, 0, 3)
-    table = summary["trials_table"]
-    assert len({str(trial["params"]) for trial in table}) == 3
-    assert all(trial["params"].keys() == SPACE.keys() for trial in table)
-    assert summary["best"]["average_precision"] == max(trial["average_precision"] for trial in table)
-    best = summary["best"]["params"]
-    assert {name: getattr(found.settings, name) for name in best} == best
-    assert found.settings.max_bin == TRAIN.max_bin
-    children = tracking.children(found.parent_run_id)
-    assert [child["status"] for child in children] == ["FINISHED"] * 3
-    assert sorted(child["name"] for child in children) == ["trial-001", "trial-002", "trial-003"]
-    assert sorted(child["metrics"]["average_precision"] for child in children) == sorted(
-        trial["average_precision"] for trial in table
-    )
-    facts = json.loads((found.folder / "report.json").read_text())
-    assert [trial["value"] for trial in facts["trials"]] == [trial.value for trial in found.report.trials]
-    kept = {
-        file.name for file in (tmp_path / "artifacts" / found.parent_run_id / "artifacts/report").iterdir()
-    }
-    assert (
-        kept == {file.name for file in found.folder.iterdir()} == {"report.json", "history.png", "cost.png"}
-    )
-
-
-def test_grid_is_trained_as_asked_by_one_process_that_builds_its_matrices_once(
-    lake: Lake, tmp_path: Path
-) -> None:
-    make_lake(lake, days=30)
-    tune = TUNE.model_copy(update={"grid": {"rounds": (5, 20), "max_depth": (1, 2)}, "metric": "auc_roc"})
+    tune = TUNE.model_copy(update={"grid": GRID, "metric": "auc_roc"})
     ready = search._prepare(
         lake, FEATURE_SET, objective=Objective("auc_roc", 100), **asked(tmp_path, tune=tune)
     )
+    ended = Finished({"rounds": 20, "max_depth": 1}, 0.25, 20, 20, 1.5)
     with journal.opened(ready.file) as log:
-        assert search._search(ready, log) == 0
-        trials = log.trials()
-    assert [(each.params["rounds"], each.params["max_depth"]) for each in trials] == [
-        (20, 2), (20, 1), (5, 2), (5, 1),
-    ]  # fmt: skip
-    assert all(each.rounds == each.trained_rounds == each.params["rounds"] for each in trials)
+        log.append(ended)  # killed after its first trial
+    with pytest.raises(Killed):
+        run(lake, tmp_path, make_tracking(tmp_path, Dying), tune=tune)  # and again while its runs are written
+    assert [file.name for file in (tmp_path / "storage").iterdir()] == [ready.file.name]
+
+    tracking = make_tracking(tmp_path)
+    found = run(lake, tmp_path, tracking, tune=tune)
+
+    assert found.report.trials[0] == ended
+    again = [(each.params["rounds"], each.params["max_depth"]) for each in found.report.trials[1:]]
+    assert again == [(20, 2), (5, 2), (5, 1)]
+    assert all(each.rounds == each.trained_rounds == each.params["rounds"] for each in found.report.trials)
+    summary = found.summary()
+    assert (summary["trials"], summary["completed"], summary["failed"], summary["resumed"]) == (4, 4, 0, 4)
+    best = summary["best"]["params"]
+    assert summary["best"]["auc_roc"] == max(trial["auc_roc"] for trial in summary["trials_table"])
+    assert found.settings == TRAIN.model_copy(update=best)
+    children = tracking.children(found.parent_run_id)
+    assert [child["status"] for child in children] == ["FINISHED"] * 4
+    measured = {child["name"]: child["metrics"]["auc_roc"] for child in children}
+    assert measured == {f"trial-00{n}": each.value for n, each in enumerate(found.report.trials, start=1)}
+    kept = tmp_path / "artifacts" / found.parent_run_id / "artifacts" / "report"
+    assert {file.name for file in kept.iterdir()} == {"report.json", "history.png", "cost.png"}
+    assert json.loads((found.folder / "report.json").read_text())["trials"][0]["value"] == 0.25
 
 
 def test_search_whose_trials_all_fail_says_why(lake: Lake, tmp_path: Path) -> None:
