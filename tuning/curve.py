@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xgboost as xgb
-from numpy.typing import NDArray
 
 from fraud.model.booster import booster_params
 from fraud.settings import TrainSettings
@@ -49,38 +48,27 @@ class Curves:
         settings = apply(self._work.train, params)
         best, best_round = -1.0, 0
         grow = self._grow_here if self._work.workers == 1 else self._grow_distributed
-        for round_, boosters in grow(settings):
-            mean = self._mean(boosters, round_)
+        for round_, mean in grow(settings):
             if mean > best:
                 best, best_round = mean, round_
             yield Point(best, best_round, round_, done=round_ == settings.rounds)
 
-    def _mean(self, boosters: list[xgb.Booster], rounds: int) -> float:
-        values = [
-            self._work.objective(fold.answers, _scores(booster, matrix, rounds))
-            for fold, matrix, booster in zip(self._work.folds, self._validation, boosters, strict=True)
-        ]
-        return float(np.mean(values))
-
-    def _grow_here(self, settings: TrainSettings) -> Iterator[tuple[int, list[xgb.Booster]]]:
+    def _grow_here(self, settings: TrainSettings) -> Iterator[tuple[int, float]]:
         matrices = self._matrices(settings.max_bin)
         params = booster_params(settings) | {"nthread": 1}
-        boosters = [xgb.Booster(params, [matrix]) for matrix in matrices]
-        done = 0
+        boosters: list[xgb.Booster | None] = [None] * len(matrices)
         for target in steps(settings.rounds, self._work.report_rounds):
-            for booster, matrix in zip(boosters, matrices, strict=True):
-                for round_ in range(done, target):
+            values = []
+            for place, matrix in enumerate(matrices):
+                booster = boosters[place] or xgb.Booster(params, [matrix])
+                for round_ in range(booster.num_boosted_rounds(), target):
                     booster.update(matrix, round_)
-            done = target
-            yield done, boosters
+                values.append(self._value(place, booster, target))
+                # With many bins a booster is large: none is kept that is not grown on.
+                boosters[place] = booster if target < settings.rounds else None
+            yield target, float(np.mean(values))
 
-    def _matrices(self, max_bin: int) -> list[xgb.QuantileDMatrix]:
-        if max_bin != self._max_bin:
-            self._training = [_matrix(fold, max_bin) for fold in self._work.folds]
-            self._max_bin = max_bin
-        return self._training
-
-    def _grow_distributed(self, settings: TrainSettings) -> Iterator[tuple[int, list[xgb.Booster]]]:
+    def _grow_distributed(self, settings: TrainSettings) -> Iterator[tuple[int, float]]:
         # Only here: it brings Ray Train, which a trial in its own process does not need.
         from fraud.jobs import engine
 
@@ -89,18 +77,26 @@ class Curves:
         settings = settings.model_copy(update={"workers": work.workers})
         boosters = engine.fit(datasets, work.names, settings, storage=work.storage)
         for target in steps(settings.rounds, work.report_rounds):
-            yield target, boosters
+            values = [self._value(place, booster, target) for place, booster in enumerate(boosters)]
+            yield target, float(np.mean(values))
+
+    def _value(self, place: int, booster: xgb.Booster, rounds: int) -> float:
+        # A booster remembers its scores of a matrix: only the trees since the last point are walked.
+        scores = booster.predict(
+            self._validation[place], iteration_range=(0, rounds), validate_features=False
+        )
+        return self._work.objective(self._work.folds[place].answers, np.asarray(scores, np.float64))
+
+    def _matrices(self, max_bin: int) -> list[xgb.QuantileDMatrix]:
+        if max_bin != self._max_bin:
+            self._training = [_matrix(fold, max_bin) for fold in self._work.folds]
+            self._max_bin = max_bin
+        return self._training
 
 
 def steps(rounds: int, every: int | None) -> list[int]:
     """Return the rounds to measure at: every so many, and the last."""
     return [rounds] if every is None else [*range(every, rounds, every), rounds]
-
-
-def _scores(booster: xgb.Booster, matrix: xgb.DMatrix, rounds: int) -> NDArray[np.float64]:
-    # A booster remembers its scores of a matrix: only the trees since the last point are walked.
-    scores = booster.predict(matrix, iteration_range=(0, rounds), validate_features=False)
-    return np.asarray(scores, np.float64)
 
 
 def _matrix(fold: FoldData, max_bin: int) -> xgb.QuantileDMatrix:

@@ -24,6 +24,7 @@ import numpy as np
 from support.handbook_lake import CHECKOUT, ingested
 from support.memory import PeakMemory
 
+from cluster import logs
 from cluster.runtime import connect, prepare
 
 prepare(local=True)  # Ray and Tune read their environment when they are imported
@@ -55,6 +56,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
     os.environ.pop("RAY_ADDRESS", None)  # the clusters of other people are not what is measured
+    logs.configure()
     print(json.dumps(_measure(options)))
 
 
