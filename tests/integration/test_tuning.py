@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from fraud.errors import ConfigError, NotEnoughDataError
+from fraud.model.split import Fold
 from fraud.settings import LabelSettings, TrainSettings
 from fraud.storage.lake import Lake
 from fraud.storage.tracking import Tracking
@@ -136,6 +138,25 @@ def test_training_rows_of_a_fold_know_no_label_from_its_validation_days(lake: La
     # Validation rows judged on their last day, before any of their labels came: no fraud is known.
     with pytest.raises(NotEnoughDataError, match="2026-03-21 to before 2026-03-24"):
         load(hasty, folds, PRECISION, keep_datasets=False)
+
+
+def test_cards_known_from_the_protocols_own_training_days_are_left_out_of_validation(lake: Lake) -> None:
+    make_lake(lake, days=30)
+    fold = Fold("wide", (date(2026, 3, 1), date(2026, 3, 15)), (date(2026, 3, 22), date(2026, 3, 25)))
+    frauds = pa.table(
+        {
+            "event_time": [datetime(2026, 3, 14, 5, tzinfo=UTC), datetime(2026, 3, 7, 5, tzinfo=UTC)],
+            "card_id": [
+                "card-3",
+                "card-4",
+            ],  # of the last of the protocol's seven days, of the day before them
+        }
+    )
+    source = Source(lake, FEATURE_SET, search.pin(lake, FEATURE_SET), timedelta(days=7))
+    assert source.validation(fold).num_rows == 3 * 50
+    left = replace(source, known_frauds=frauds).validation(fold)
+    assert left.num_rows == 3 * 45
+    assert "card-3" not in left.column("card_id").to_pylist()
 
 
 def test_search_is_refused_before_it_starts(lake: Lake, tmp_path: Path) -> None:
