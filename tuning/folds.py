@@ -20,7 +20,6 @@ from fraud.jobs.examples import CARD, examples, midnight, to_table
 from fraud.jobs.known_cards import without_known
 from fraud.jobs.scored import day_numbers
 from fraud.jobs.shards import LABEL
-from fraud.model.protocol import DAYS
 from fraud.model.split import Fold
 from fraud.storage.lake import Lake
 from tuning.objective import Answers, Objective
@@ -65,8 +64,7 @@ class Source:
         table = to_table(self.read(fold.test, midnight(fold.test[1]) + self.maturity))
         if self.known_frauds is None:
             return table
-        # The protocol's training days are the last of those the search trains on.
-        return without_known(table, self.known_frauds, train_first=fold.train[1] - timedelta(days=DAYS))
+        return without_known(table, self.known_frauds, train_last=fold.train[1])
 
 
 def load(

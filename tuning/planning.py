@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 
 from fraud.errors import NotEnoughDataError
 from fraud.features.spec import FeatureSet
 from fraud.jobs.examples import days
 from fraud.model import protocol as protocols
-from fraud.model.protocol import Protocol
-from fraud.model.split import Fold, prequential, require_days
+from fraud.model.split import Fold, prequential, require_days, with_train_days
 from fraud.settings import LabelSettings
 from fraud.storage.lake import Lake
 from tuning.settings import TuneSettings
@@ -43,18 +41,11 @@ def plan(
     """
     if tune.protocol:
         first, last = days(lake, versions)
-        folds = published(protocols.find(tune.protocol), train_d=tune.train_d)
+        published = protocols.find(tune.protocol).folds
+        folds = tuple(with_train_days(fold, tune.train_d) for fold in published)
         require_days(f"a search on {tune.protocol}", folds, first=first, last=last)
         return folds
     return newest(*span(lake, feature_set, end, labels=labels), tune=tune, labels=labels)
-
-
-def published(protocol: Protocol, *, train_d: int) -> tuple[Fold, ...]:
-    """Return the folds of a protocol, trained on so many days up to the end of its own training days."""
-    return tuple(
-        replace(fold, train=(fold.train[1] - timedelta(days=train_d), fold.train[1]))
-        for fold in protocol.folds
-    )
 
 
 def newest(first: date, last: date, *, tune: TuneSettings, labels: LabelSettings) -> tuple[Fold, ...]:

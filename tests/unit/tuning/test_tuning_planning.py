@@ -7,27 +7,14 @@ import pytest
 from fraud.errors import NotEnoughDataError
 from fraud.model import protocol
 from fraud.settings import LabelSettings
-from tuning.planning import newest, published
+from tuning.planning import newest
 from tuning.settings import TuneSettings
 
 LABELS = LabelSettings(label_maturity_d=7)
 
 
-def test_protocol_is_trained_up_to_the_end_of_its_own_training_days() -> None:
-    folds = published(protocol.find("handbook-validation"), train_d=28)
-    assert folds[0].train == (date(2018, 6, 20), date(2018, 7, 18))
-    assert [fold.test[0] for fold in folds] == [
-        date(2018, 7, 25), date(2018, 7, 18), date(2018, 7, 11), date(2018, 7, 4),
-    ]  # fmt: skip
-
-
-def test_protocol_with_its_own_training_days_is_unchanged() -> None:
-    handbook = protocol.find("handbook-validation")
-    assert published(handbook, train_d=7) == handbook.folds
-
-
 def test_no_selection_week_is_a_week_of_the_test() -> None:
-    selected = {fold.test for fold in published(protocol.find("handbook-validation"), train_d=7)}
+    selected = {fold.test for fold in protocol.find("handbook-validation").folds}
     for name in ("handbook-prequential", "handbook-baseline"):
         assert not selected & {fold.test for fold in protocol.find(name).folds}
 
