@@ -18,6 +18,7 @@ from fraud.model.split import Fold
 from tuning import pictures
 from tuning.journal import Finished
 
+_FACTS: Final = "report.json"
 FEWEST: Final = 8
 """Of fewer trials nobody can say which parameter mattered."""
 
@@ -47,7 +48,7 @@ class Report:
         """The number of the best trial, the first of equals."""
         return 1 + max(range(len(self.trials)), key=lambda place: self.trials[place].value)
 
-    def facts(self, test: Mapping[int, float]) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """Return the report without its pictures, JSON-able."""
         return {
             "search": self.search,
@@ -60,7 +61,7 @@ class Report:
             "best": self.best,
             "importance": importance(self.trials, self.space),
             "trials": [
-                {"trial": number, **asdict(trial), "test": test.get(number)}
+                {"trial": number, **asdict(trial), "test": None}
                 for number, trial in enumerate(self.trials, start=1)
             ],
         }
@@ -72,30 +73,52 @@ def write(report: Report, folder: Path, *, test: Mapping[int, float] | None = No
     Args:
         report: What the search did.
         folder: Made if missing.
-        test: The same metric on test for some trials by number, where they were measured afterwards. The
-            choice was made without them.
+        test: As for ``add_test``.
 
     Returns:
         The files: ``report.json`` and the pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    measured = dict(test or {})
-    facts = report.facts(measured)
+    facts = report.facts()
     figures: dict[str, Figure] = {
         "history": pictures.history(report.trials, report.metric),
         "cost": pictures.cost(report.trials, report.metric),
     }
     if facts["importance"]:
         figures["importance"] = pictures.importance(facts["importance"])
-    if measured:
-        validation = [report.trials[number - 1].value for number in measured]
-        figures["test"] = pictures.on_test(validation, list(measured.values()), report.metric)
-    written = [folder / "report.json"]
-    written[0].write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    written = [_write_facts(folder, facts)]
     for name, figure in figures.items():
         written.append(folder / f"{name}.png")
         figure.savefig(written[-1])
-    return written
+    return [*written, *(add_test(folder, test) if test else ())]
+
+
+def add_test(folder: Path, test: Mapping[int, float]) -> list[Path]:
+    """Add to a report how some of its trials did on test, where they were measured after the choice.
+
+    Args:
+        folder: Holds the report.
+        test: The report's metric on test, by the trial's number; at least one.
+
+    Returns:
+        The files: the picture of validation against test.
+    """
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    for trial in facts["trials"]:
+        trial["test"] = test.get(trial["trial"])
+    _write_facts(folder, facts)
+    shown = [trial for trial in facts["trials"] if trial["test"] is not None]
+    figure = pictures.on_test(
+        [trial["value"] for trial in shown], [trial["test"] for trial in shown], facts["metric"]
+    )
+    figure.savefig(folder / "test.png")
+    return [folder / "test.png"]
+
+
+def _write_facts(folder: Path, facts: Mapping[str, Any]) -> Path:
+    file = folder / _FACTS
+    file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return file
 
 
 def importance(trials: Sequence[Finished], space: Mapping[str, BaseDistribution]) -> dict[str, float]:

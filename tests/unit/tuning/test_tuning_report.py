@@ -11,7 +11,7 @@ from fraud.model.split import fold
 from tuning import report
 from tuning.journal import Finished
 from tuning.proposer import distributions
-from tuning.report import FEWEST, Report, importance, write
+from tuning.report import FEWEST, Report, add_test, importance, write
 from tuning.settings import TuneSettings
 
 SPACE = distributions(TuneSettings())
@@ -77,9 +77,9 @@ def test_report_is_written_with_its_pictures(tmp_path: Path) -> None:
 
 def test_figures_on_test_come_into_the_report_of_a_search_that_ended(tmp_path: Path) -> None:
     made = make_report(make_trials(12))
-    write(made, tmp_path)
-    files = write(made, tmp_path, test={made.best: 0.66, 5: 0.61})
-    assert files[-1].name == "test.png"
+    files = write(made, tmp_path)
+    (picture,) = add_test(tmp_path, {made.best: 0.66, 5: 0.61})
+    assert picture.read_bytes().startswith(PNG)
     trials = {trial["trial"]: trial["test"] for trial in json.loads(files[0].read_text())["trials"]}
     assert (trials[made.best], trials[5], trials[7]) == (0.66, 0.61, None)
 
