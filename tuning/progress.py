@@ -29,11 +29,11 @@ class Table:
     def head(self, names: Sequence[str]) -> str:
         """Return the line of column names."""
         self._names = list(names)
-        cells = ["trial", f"{self._metric:>{len(self._metric)}} ", "rounds", "seconds", *self._names]
+        cells = ["trial", f"{self._metric} ", "best/trained", "seconds", *self._names]
         return self._line(cells)
 
     def row(self, number: int, trial: Finished) -> str:
-        """Return the line of a trial: its value at the best of its rounds, and the rounds trained."""
+        """Return the line of a trial: its value, the rounds that it had then, and those trained."""
         star = BEST if trial.value > self._best else " "
         self._best = max(self._best, trial.value)
         value = f"{trial.value:.4f}{star}"
@@ -49,7 +49,7 @@ class Table:
         )
 
     def _line(self, cells: Sequence[str]) -> str:
-        widths = [9, len(self._metric) + 1, 9, 8, *(max(len(name), 6) for name in self._names)]
+        widths = [9, len(self._metric) + 1, 12, 8, *(max(len(name), 6) for name in self._names)]
         return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
