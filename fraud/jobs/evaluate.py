@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from ray.data import Dataset
 
-from fraud import schema
 from fraud.errors import ConfigError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
