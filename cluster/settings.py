@@ -152,10 +152,11 @@ def _absolute(settings: Settings) -> Settings:
     work = _absolute_path("work.dir", settings.work.dir)
     lake = settings.lake.uri or f"{work}/lake"
     tracking = settings.mlflow.tracking_uri or f"sqlite:///{work}/mlflow.db"
-    artifacts = settings.mlflow.artifact_uri or f"{work}/artifacts"
+    # A server keeps artifacts where all its clients reach them; a folder of this machine would not do.
+    artifacts = settings.mlflow.artifact_uri or (f"{work}/artifacts" if _is_embedded(tracking) else "")
     mlflow = {
         "tracking_uri": _absolute_uri("mlflow.tracking_uri", tracking),
-        "artifact_uri": _absolute_uri("mlflow.artifact_uri", artifacts),
+        "artifact_uri": artifacts and _absolute_uri("mlflow.artifact_uri", artifacts),
     }
     return settings.model_copy(
         update={
@@ -164,6 +165,10 @@ def _absolute(settings: Settings) -> Settings:
             "mlflow": settings.mlflow.model_copy(update=mlflow),
         }
     )
+
+
+def _is_embedded(tracking_uri: str) -> bool:
+    return tracking_uri.startswith("sqlite:")
 
 
 def _absolute_uri(setting: str, uri: str) -> str:

@@ -68,10 +68,10 @@ def tracking(settings: Settings) -> Tracking:
 
 
 def registry(settings: Settings) -> Registry:
-    """Where models are kept; the history of promotions lies in the work directory."""
+    """Where models are kept; the history of promotions lies in the lake, which all hosts share."""
     from fraud.storage.registry import Registry  # as above
 
-    return Registry(settings.mlflow.tracking_uri, settings.mlflow.model_name, work(settings).folder)
+    return Registry(settings.mlflow.tracking_uri, settings.mlflow.model_name, lake(settings))
 
 
 def bundle(settings: Settings, reference: str) -> Bundle:

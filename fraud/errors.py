@@ -15,6 +15,7 @@
     │   └── StateError          the online state is not what the lake makes of it
     ├── ModelError
     │   ├── ModelNotFoundError  nothing answers to that model name and alias
+    │   ├── PromotionRefusedError  the gate said no; it names the report
     │   ├── BundleError         a bundle's files do not match their digests, or its golden rows their scores
     │   └── NotEnoughDataError  too few rows or no frauds to train, calibrate or measure with
     ├── ClusterError            Ray cannot be reached, refuses the token, or a port is in use
@@ -226,6 +227,25 @@ class ModelNotFoundError(ModelError):
         return (
             f"the registry has no model {self.name!r} under {self.reference!r}: "
             "run `fraud tune` or `fraud train`, then `fraud promote`"
+        )
+
+
+class PromotionRefusedError(ModelError):
+    """The gate said no: a model is not what a champion has to be."""
+
+    code: ClassVar[str] = "promotion_refused"
+
+    def __init__(self, name: str, version: str, failed: Sequence[str], report: str) -> None:
+        super().__init__(name, version, tuple(failed), report)
+        self.name = name
+        self.version = version
+        self.failed = tuple(failed)
+        self.report = report
+
+    def __str__(self) -> str:
+        return (
+            f"version {self.version} of {self.name} does not become champion: {'; '.join(self.failed)}. "
+            f"The whole report: {self.report}. `--alias challenger` needs no gate"
         )
 
 

@@ -33,6 +33,8 @@ INGESTED_FILES: Final = "ingested_files"
 SCORES: Final = "scores"
 DECISIONS: Final = "decisions"
 READINGS: Final = "readings"
+PROMOTIONS: Final = "promotions"
+FEATURE_PROOFS: Final = "feature_proofs"
 MONITOR_PERFORMANCE: Final = "monitor_performance"
 MONITOR_DRIFT: Final = "monitor_drift"
 
@@ -177,6 +179,37 @@ READINGS_SCHEMA: Final = pa.schema(
     ]
 )
 """One row a reading of test weeks, numbered from 1; ``configuration`` and ``figures`` are JSON."""
+PROMOTIONS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("at", TIME, nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("alias", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("from", pa.string()),
+        pa.field("to", pa.string(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
+        pa.field("how", pa.string(), nullable=False),
+        pa.field("actor", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("report", pa.string()),
+    ]
+)
+"""One row a change, numbered from 1 per model without a gap. ``alias`` is what was moved ``from`` a version
+``to`` another, or ``policy``, whose digests these are then. ``report`` is the gate's, an artifact's path."""
+
+FEATURE_PROOFS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("features_version", pa.string(), nullable=False),
+        pa.field("features_table_version", pa.int64(), nullable=False),
+        pa.field("code_version", pa.string(), nullable=False),
+        pa.field("first_day", pa.date32(), nullable=False),
+        pa.field("last_day", pa.date32(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("proved_at", TIME, nullable=False),
+    ]
+)
+"""One row a verification that found no difference: parity with replay, no look-ahead, the definition."""
 
 MONITOR_PERFORMANCE_SCHEMA: Final = pa.schema(
     [

@@ -119,7 +119,9 @@ class MlflowSettings(Section):
     """Where runs and models are kept."""
 
     tracking_uri: str = Field(default="", description="Empty: an SQLite file in the work directory.")
-    artifact_uri: str = Field(default="", description="Empty: a folder in the work directory.")
+    artifact_uri: str = Field(
+        default="", description="Empty: a folder in the work directory, or where an MLflow server keeps them."
+    )
     experiment: str = "fraud"
     model_name: str = "fraud"
 

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from fraud.errors import FormatVersionError, SchemaError, TableNotFoundError
+from fraud.errors import ChangedMeanwhileError, FormatVersionError, SchemaError, TableNotFoundError
 from fraud.schema import FORMAT_VERSION, PARTITION
 
 _FORMAT = "format_version="
@@ -250,6 +251,46 @@ class Lake:
             else [self.write_part(name, table)]
         )
         return self.commit(name, table.schema, parts, apps=apps)
+
+    def append_next(self, name: str, table: pa.Table, *, app: str, number: int) -> None:
+        """Append rows as version ``number`` of an application: of several writers, one comes first.
+
+        Args:
+            name: The table, without partitions; made where it is missing.
+            table: The rows.
+            app: Application id.
+            number: One more than ``app_version``, or 1 for the first.
+
+        Raises:
+            ChangedMeanwhileError: The application is at another version than the one before; nothing was
+                committed.
+        """
+        self._ensure(name, table.schema)
+        part = self.write_part(name, table)
+        # Read and committed on one handle: Delta refuses a commit that another one of the same application
+        # has overtaken since the handle was opened.
+        handle = self._open(name)
+        if (handle.transaction_version(app) or 0) != number - 1:
+            raise ChangedMeanwhileError(name)
+        try:
+            handle.create_write_transaction(
+                [_add_action(part)],
+                "append",
+                Schema.from_arrow(table.schema),
+                commit_properties=CommitProperties(app_transactions=[Transaction(app, number)]),
+            )
+        except CommitFailedError as error:
+            raise ChangedMeanwhileError(name) from error
+
+    def _ensure(self, name: str, schema: pa.Schema) -> None:
+        """Make an empty table unless it exists with these columns; others may be making it too."""
+        if not self.exists(name):
+            try:
+                self.commit(name, schema, [])
+            except DeltaError:
+                if not self.exists(name):
+                    raise
+        self.check_schema(name, schema)
 
     def _open(self, name: str, version: int | None = None) -> DeltaTable:
         if not self.exists(name):

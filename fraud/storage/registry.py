@@ -1,37 +1,43 @@
 """The model registry: verified versions, and aliases with a history.
 
-A run's artifacts are ``bundle/`` (the model), ``policy/<digest>/policy.json`` and ``MLmodel``. A model
-version carries the digests of the bundle and of the policy in force.
+A run's artifacts are ``bundle/`` (the model), ``policy/<digest>/policy.json``, ``gate/`` (reports) and what
+``mlflow models serve`` reads. A model version carries the digests of the bundle and of the policy it was
+registered with. Where an alias points, and which policy is in force, is what the history says
+(``fraud.storage.promotions``): MLflow's last writer wins, so its alias is a copy.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fraud.errors import BundleError, ConfigError, ModelNotFoundError
+from fraud.errors import BundleError, ChangedMeanwhileError, ConfigError, ModelNotFoundError
+from fraud.model import card
 from fraud.model.bundle import Bundle
 from fraud.model.policy import Policy
+from fraud.schema import PROMOTIONS
 from fraud.storage import model_files
-from fraud.storage.model_files import POLICY
-from fraud.storage.tracking import connect, first_line, sqlite_file
+from fraud.storage.lake import Lake
+from fraud.storage.promotions import PLAIN, POLICY, ROLLBACK, Change, Promotions, current, earlier
+from fraud.storage.tracking import connect, first_line, patiently, sqlite_file
 
-_HISTORY: Final = "promotions.jsonl"
-_LOCK: Final = "promotions.lock"
-_PLAIN: Final = "plain"
-_ROLLBACK: Final = "rollback"
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+
+_ALIAS: Final = re.compile(r"(?!v?\d+$)(?!latest$)(?!policy$)[A-Za-z][\w-]*")
+"""What MLflow takes and no version or policy is mistaken for."""
+_ANY: Final = ""
+"""For an alias that may be moved from wherever it is."""
 _MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers for an unknown version, and for an unknown alias."""
 
@@ -67,26 +73,26 @@ class Registry:
     Args:
         tracking_uri: The MLflow store; a registry lies in the same one as its runs.
         model_name: The registered model.
-        folder: Where the lock and the history of promotions lie; beside an SQLite file unless given.
+        lake: Holds the history of promotions; None: a table beside an SQLite file.
 
     Raises:
-        ConfigError: The store is on a server and no folder is given.
+        ConfigError: The store is on a server and no lake is given.
     """
 
-    def __init__(self, tracking_uri: str, model_name: str, folder: Path | None = None) -> None:
+    def __init__(self, tracking_uri: str, model_name: str, lake: Lake | None = None) -> None:
         file = sqlite_file(tracking_uri)
-        beside = folder or (file.parent if file else None)
-        if beside is None:
-            raise ConfigError("mlflow.tracking_uri", "a registry on a server needs a folder for its history")
+        place = lake or (Lake(str(file.parent)) if file else None)
+        if place is None:
+            raise ConfigError("mlflow.tracking_uri", "a registry on a server needs a lake for its history")
         self.tracking_uri = tracking_uri
         self.model_name = model_name
-        self.folder = beside
+        self._promotions = Promotions(place, model_name)
 
     def register(self, run_id: str, bundle_folder: Path, policy: Policy) -> str:
         """Store a bundle and its policy with a run, and make them the model's next version.
 
         Both are downloaded again and verified before the version exists: a version that can be named can be
-        served.
+        served. The version's description says what a reviewer asks first, with the run's metrics in it.
 
         Args:
             run_id: The run that trained it.
@@ -112,27 +118,75 @@ class Registry:
             "features_version": bundle.feature_set.version,
             "data_version": json.dumps(bundle.metadata.get("data_version", {}), sort_keys=True),
         }
-        source = client.get_run(run_id).info.artifact_uri
-        made = client.create_model_version(self.model_name, source=source, run_id=run_id, tags=tags)
+        run = client.get_run(run_id)
+        made = patiently(
+            lambda: client.create_model_version(
+                self.model_name,
+                source=run.info.artifact_uri,
+                run_id=run_id,
+                tags=tags,
+                description=card.text(bundle, policy, run.data.metrics),
+            )
+        )
         return str(made.version)
 
-    def set_alias(self, alias: str, version: str, actor: str, reason: str) -> ModelRef:
-        """Point an alias at a version, under a lock, and note who did it and why.
+    def set_alias(
+        self,
+        alias: str,
+        version: str,
+        actor: str,
+        reason: str,
+        *,
+        how: str = PLAIN,
+        report: str | None = None,
+        expected: str | None = _ANY,
+    ) -> ModelRef:
+        """Point an alias at a version and note who did it, how and why, in one step.
+
+        Args:
+            alias: The alias.
+            version: A version, or another alias.
+            actor: Who.
+            reason: Why.
+            how: ``PLAIN``, ``GATE`` or ``FORCED``.
+            report: The gate's, an artifact of the version's run.
+            expected: The version that the alias has to point at until then, None for none; left out, any.
 
         Raises:
             ConfigError: Actor or reason is empty, or the alias is a name that MLflow refuses.
             ModelNotFoundError: There is no such version.
+            ChangedMeanwhileError: The alias points elsewhere than expected; nothing was changed.
         """
         _require(actor, reason)
-        with self._locked():
-            ref = self.resolve(version)
-            before = self.aliases().get(alias)
-            try:
-                connect(self.tracking_uri).set_registered_model_alias(self.model_name, alias, ref.version)
-            except MlflowException as error:
-                raise ConfigError(f"alias {alias}", first_line(error)) from error
-            self._note(what=alias, before=before, after=ref.version, ref=ref, actor=actor, reason=reason)
+        if not _ALIAS.fullmatch(alias):
+            raise ConfigError(f"alias {alias}", "take a word that is no version number, `latest` or `policy`")
+        ref = self.resolve(version)
+
+        def move(so_far: Sequence[Change]) -> Change:
+            before = current(so_far, alias) or self.aliases().get(alias)
+            if expected not in (_ANY, before):
+                raise ChangedMeanwhileError(PROMOTIONS)
+            return _change(
+                alias, ref, before, ref.version, actor=actor, reason=reason, how=how, report=report
+            )
+
+        self._promotions.add(move)
+        self._copy_alias(alias)
         return ref
+
+    def roll_back(self, alias: str, actor: str, reason: str) -> ModelRef:
+        """Point an alias at the version before the present one, as the history tells it.
+
+        Raises:
+            ConfigError: Actor or reason is empty, or the alias never pointed anywhere else.
+            ChangedMeanwhileError: Somebody moved the alias at the same moment; nothing was changed.
+        """
+        _require(actor, reason)
+        changes = self._promotions.all()
+        present, before = current(changes, alias), earlier(changes, alias)
+        if before is None:
+            raise ConfigError(f"alias {alias}", "there is no version before: promote another one instead")
+        return self.set_alias(alias, before, actor, reason, how=ROLLBACK, expected=present)
 
     def set_policy(self, version: str, policy: Policy, actor: str, reason: str) -> ModelRef:
         """Put another policy in force for a version: thresholds change without a new model.
@@ -142,11 +196,9 @@ class Registry:
             ModelNotFoundError: There is no such version.
         """
         _require(actor, reason)
-        with self._locked():
-            ref = self.resolve(version)
-            self.keep_policy(ref, policy)
-            self._put_in_force(ref, policy.digest, actor, reason)
-        return self.resolve(ref.version)
+        ref = self.resolve(version)
+        self.keep_policy(ref, policy)
+        return self._put_in_force(ref, policy.digest, actor, reason)
 
     def roll_back_policy(self, version: str, cache: Path, actor: str, reason: str) -> ModelRef:
         """Put the policy in force that was so before the present one; doing so twice leads back twice.
@@ -162,17 +214,17 @@ class Registry:
             ModelNotFoundError: There is no such version.
             BundleError: The policy before is not what the history says.
             FormatVersionError: Another release wrote it.
+            ChangedMeanwhileError: Somebody changed the policy at the same moment; nothing was changed.
         """
         _require(actor, reason)
-        with self._locked():
-            ref = self.resolve(version)
-            before = _before(self.policy_history(ref))
-            if before is None:
-                where = f"models:/{self.model_name}/{ref.version}"
-                raise ConfigError(where, "no policy was in force before this one: activate another instead")
-            self.policy(ref, before, cache)
-            self._put_in_force(ref, before, actor, reason, how=_ROLLBACK)
-        return self.resolve(ref.version)
+        ref = self.resolve(version)
+        before = earlier(self.policy_history(ref), POLICY)
+        if before is None:
+            where = f"models:/{self.model_name}/{ref.version}"
+            raise ConfigError(where, "no policy was in force before this one: activate another instead")
+        self.policy(ref, before, cache)
+        present = ref.policy_digest
+        return self._put_in_force(ref, before, actor, reason, how=ROLLBACK, expected=present)
 
     def keep_policy(self, ref: ModelRef, policy: Policy) -> None:
         """Keep a policy with a version, under its digest; what is in force stays so."""
@@ -191,7 +243,7 @@ class Registry:
         """
         return model_files.fetch_policy(connect(self.tracking_uri), ref.run_id, digest, cache)
 
-    def policy_history(self, ref: ModelRef) -> list[dict[str, Any]]:
+    def policy_history(self, ref: ModelRef) -> list[Change]:
         """Return every change of the policy in force for a version, oldest first."""
         changes = self.history()
         return [each for each in changes if (each["alias"], each["version"]) == (POLICY, ref.version)]
@@ -204,15 +256,43 @@ class Registry:
         """
         return model_files.fetch_bundle(connect(self.tracking_uri), ref.run_id, ref.digest, cache)
 
-    def history(self) -> list[dict[str, Any]]:
+    def note_report(self, ref: ModelRef, report: Mapping[str, object], files: Mapping[str, str]) -> str:
+        """Keep a gate's report with a version: artifacts of its run, a tag, and a table in its description.
+
+        Args:
+            ref: The version.
+            report: With ``passed`` and ``text`` (Markdown).
+            files: Texts by file name, such as drawings.
+
+        Returns:
+            The folder of artifacts that holds it.
+        """
+        client = connect(self.tracking_uri)
+        folder = f"gate/{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        for name, text in {"report.json": json.dumps(report, indent=2), **files}.items():
+            client.log_text(ref.run_id, text, f"{folder}/{name}")
+        described = client.get_model_version(self.model_name, ref.version).description or ""
+        text = card.with_report(described, str(report["text"]))
+        patiently(lambda: client.update_model_version(self.model_name, ref.version, description=text))
+        for tag, value in {
+            "gate": "passed" if report["passed"] else "refused",
+            "gate_report": folder,
+        }.items():
+            self._tag(client, ref.version, tag, value)
+        return folder
+
+    def history(self) -> list[Change]:
         """Return every change of an alias or a policy of this model, oldest first."""
-        file = self.folder / _HISTORY
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        changes = [json.loads(line) for line in lines]
-        return [change for change in changes if change["model"] == self.model_name]
+        return self._promotions.all()
 
     def aliases(self) -> dict[str, str]:
-        """Return the version each alias points at."""
+        """Return the version each alias points at: what the history says, else what MLflow does."""
+        changes = self._promotions.all()
+        told = {change["alias"]: change["to"] for change in changes if change["alias"] != POLICY}
+        return {**self._copied_aliases(), **told}
+
+    def _copied_aliases(self) -> dict[str, str]:
+        """Return the version each alias points at in MLflow."""
         try:
             model = connect(self.tracking_uri).get_registered_model(self.model_name)
         except MlflowException as error:
@@ -224,8 +304,9 @@ class Registry:
     def versions(self) -> list[ModelRef]:
         """Return all versions, newest first."""
         client = connect(self.tracking_uri)
+        changes = self._promotions.all()
         found = client.search_model_versions(f"name = '{self.model_name}'", max_results=10_000)
-        return sorted((self._ref(version) for version in found), key=lambda ref: -int(ref.version))
+        return sorted((self._ref(version, changes) for version in found), key=lambda ref: -int(ref.version))
 
     def resolve(self, reference: str) -> ModelRef:
         """Return the version that a reference names.
@@ -239,10 +320,12 @@ class Registry:
         """
         short = self._short(reference)
         client = connect(self.tracking_uri)
+        changes = self._promotions.all()
+        version = short if short.isdecimal() else current(changes, short)
         try:
-            if short.isdecimal():
-                return self._ref(client.get_model_version(self.model_name, short))
-            return self._ref(client.get_model_version_by_alias(self.model_name, short))
+            if version is None:
+                return self._ref(client.get_model_version_by_alias(self.model_name, short), changes)
+            return self._ref(client.get_model_version(self.model_name, version), changes)
         except MlflowException as error:
             if error.error_code in _MISSING:
                 raise ModelNotFoundError(self.model_name, reference) from error
@@ -273,14 +356,14 @@ class Registry:
             raise ModelNotFoundError(self.model_name, reference)
         return reference
 
-    def _ref(self, version: ModelVersion) -> ModelRef:
+    def _ref(self, version: ModelVersion, changes: Sequence[Change]) -> ModelRef:
         try:
             return ModelRef(
                 self.model_name,
                 str(version.version),
                 version.run_id,
                 version.tags["sha256"],
-                version.tags["policy_digest"],
+                current(changes, POLICY, str(version.version)) or version.tags["policy_digest"],
                 version.tags["features_version"],
                 version.tags["data_version"],
                 datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
@@ -291,65 +374,62 @@ class Registry:
 
     def _ensure_model(self, client: MlflowClient) -> None:
         try:
-            client.create_registered_model(self.model_name)
+            patiently(lambda: client.create_registered_model(self.model_name))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise ConfigError(f"mlflow.model_name = {self.model_name}", first_line(error)) from error
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one promotion run at a time; the kernel releases the lock of a process that dies."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _copy_alias(self, alias: str) -> None:
+        """Make MLflow's alias what the history says.
+
+        It is read back, and the history with it, until both agree: whoever set an alias late, over one that
+        was set for a newer change, sees that and sets it again.
+        """
+        client = connect(self.tracking_uri)
+        while (wanted := current(self._promotions.all(), alias)) != self._copied_aliases().get(alias):
+            self._set_copy(client, alias, str(wanted))
 
     def _put_in_force(
-        self, ref: ModelRef, digest: str, actor: str, reason: str, *, how: str = _PLAIN
-    ) -> None:
-        client = connect(self.tracking_uri)
-        client.set_model_version_tag(self.model_name, ref.version, "policy_digest", digest)
-        before = ref.policy_digest
-        self._note(what=POLICY, before=before, after=digest, ref=ref, actor=actor, reason=reason, how=how)
+        self, ref: ModelRef, digest: str, actor: str, reason: str, *, how: str = PLAIN, expected: str = _ANY
+    ) -> ModelRef:
+        def put(so_far: Sequence[Change]) -> Change:
+            before = current(so_far, POLICY, ref.version) or ref.policy_digest
+            if expected not in (_ANY, before):
+                raise ChangedMeanwhileError(PROMOTIONS)
+            return _change(POLICY, ref, before, digest, actor=actor, reason=reason, how=how)
 
-    def _note(
-        self,
-        *,
-        what: str,
-        before: str | None,
-        after: str,
-        ref: ModelRef,
-        actor: str,
-        reason: str,
-        how: str = _PLAIN,
-    ) -> None:
-        change = {
-            "at": datetime.now(UTC).isoformat(),
-            "model": self.model_name,
-            "version": ref.version,
-            "alias": what,
-            "from": before,
-            "to": after,
-            "digest": ref.digest,
-            "how": how,
-            "actor": actor,
-            "reason": reason,
-        }
-        with (self.folder / _HISTORY).open("a", encoding="utf-8") as history:
-            history.write(json.dumps(change) + "\n")
-            history.flush()
-            os.fsync(history.fileno())
+        self._promotions.add(put)
+        return replace(ref, policy_digest=digest)
+
+    def _set_copy(self, client: MlflowClient, alias: str, version: str) -> None:
+        patiently(lambda: client.set_registered_model_alias(self.model_name, alias, version))
+
+    def _tag(self, client: MlflowClient, version: str, name: str, value: str) -> None:
+        patiently(lambda: client.set_model_version_tag(self.model_name, version, name, value))
 
 
-def _before(changes: Sequence[Mapping[str, Any]]) -> str | None:
-    """The digest before the newest change that no rollback has undone; None where there is none."""
-    before: list[str] = []
-    for change in changes:
-        if change["how"] == _ROLLBACK:
-            before.pop()
-        elif change["from"] != change["to"]:
-            before.append(change["from"])
-    return before[-1] if before else None
+def _change(
+    alias: str,
+    ref: ModelRef,
+    before: str | None,
+    after: str,
+    *,
+    actor: str,
+    reason: str,
+    how: str = PLAIN,
+    report: str | None = None,
+) -> Change:
+    return {
+        "alias": alias,
+        "version": ref.version,
+        "from": before,
+        "to": after,
+        "digest": ref.digest,
+        "how": how,
+        "actor": actor,
+        "reason": reason,
+        "report": report,
+    }
 
 
 def _require(actor: str, reason: str) -> None:

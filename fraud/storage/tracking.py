@@ -6,22 +6,30 @@ set here; every call goes through a client that names its store.
 
 from __future__ import annotations
 
+import logging
+import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from fraud.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 SQLITE: Final = "sqlite:///"
 _PARENT: Final = "mlflow.parentRunId"
 _KEY: Final = "fraud.key"
+_BUSY: Final = ("database is locked", "Giving up after")
+_ATTEMPTS: Final = 20
 
 
 def connect(tracking_uri: str) -> MlflowClient:
@@ -44,6 +52,27 @@ def connect(tracking_uri: str) -> MlflowClient:
         raise ConfigError(where, f"the store cannot be used: {first_line(error)}") from error
 
 
+def patiently(call: Callable[[], T]) -> T:
+    """Change something in a store that others may be writing to, again where it was busy.
+
+    SQLite refuses a writer at once, whatever its timeout, where waiting could never end; MLflow gives up a
+    new version when others have taken the next number three times.
+
+    Raises:
+        MlflowException: Anything else went wrong, or the store stayed busy.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return call()
+        except MlflowException as error:
+            if not any(sign in str(error) for sign in _BUSY):
+                raise
+            last = error
+            logger.info("the MLflow store is busy", extra={"attempt": attempt})
+            time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))  # noqa: S311  # so that writers part
+    raise last
+
+
 def sqlite_file(tracking_uri: str) -> Path | None:
     """Return the file of an embedded store, None for a server's address."""
     return Path(tracking_uri.removeprefix(SQLITE)) if tracking_uri.startswith(SQLITE) else None
@@ -59,17 +88,20 @@ class Run:
     def params(self, values: Mapping[str, Any]) -> None:
         """Note what the run was asked to do; a parameter cannot change afterwards."""
         params = [Param(name, str(value)) for name, value in values.items()]
-        self._client.log_batch(self.id, params=params)
+        self._write(params=params)
 
     def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
         """Note figures that came out, at a step of the run."""
         now = int(time.time() * 1000)
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
-        self._client.log_batch(self.id, metrics=metrics)
+        self._write(metrics=metrics)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Label the run, for searching."""
-        self._client.log_batch(self.id, tags=[RunTag(name, value) for name, value in values.items()])
+        self._write(tags=[RunTag(name, value) for name, value in values.items()])
+
+    def _write(self, **values: Any) -> None:
+        patiently(lambda: self._client.log_batch(self.id, **values))
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Keep a file among the run's artifacts, under its own name."""
@@ -90,7 +122,7 @@ class Tracking:
 
     Attributes:
         tracking_uri: ``sqlite:////absolute/file.db``, or the address of an MLflow server.
-        artifact_uri: Where the experiment's artifacts go, decided when it is created.
+        artifact_uri: Where a new experiment's artifacts go; empty: the server decides.
         experiment: Its name.
     """
 
@@ -126,9 +158,9 @@ class Tracking:
         try:
             yield run
         except BaseException:
-            client.set_terminated(run.id, status="FAILED")
+            patiently(lambda: client.set_terminated(run.id, status="FAILED"))
             raise
-        client.set_terminated(run.id, status="FINISHED")
+        patiently(lambda: client.set_terminated(run.id, status="FINISHED"))
 
     def children(self, parent: str) -> list[dict[str, Any]]:
         """Return id, name, status, key, params, metrics and tags of the runs under a run, oldest first."""
@@ -153,7 +185,8 @@ class Tracking:
         ]
 
     def _created(self, client: MlflowClient, name: str, tags: Mapping[str, str]) -> str:
-        created = client.create_run(self._experiment_id(client), tags=dict(tags), run_name=name)
+        experiment = self._experiment_id(client)
+        created = patiently(lambda: client.create_run(experiment, tags=dict(tags), run_name=name))
         return str(created.info.run_id)
 
     def _opened(self, client: MlflowClient, key: str | None) -> str | None:
@@ -163,16 +196,14 @@ class Tracking:
         if not found:
             return None
         run_id = str(found[0].info.run_id)
-        client.update_run(run_id, status="RUNNING")
+        patiently(lambda: client.update_run(run_id, status="RUNNING"))
         return run_id
 
     def _experiment_id(self, client: MlflowClient) -> str:
         try:
             found = client.get_experiment_by_name(self.experiment)
             if found is None:
-                return str(
-                    client.create_experiment(self.experiment, artifact_location=self.artifact_uri or None)
-                )
+                found = self._create_experiment(client)
         except MlflowException as error:
             raise ConfigError(f"mlflow.tracking_uri = {self.tracking_uri}", first_line(error)) from error
         if found.lifecycle_stage != "active":
@@ -180,6 +211,16 @@ class Tracking:
                 "mlflow.experiment", f"{self.experiment} was deleted: restore it, or name another"
             )
         return str(found.experiment_id)
+
+    def _create_experiment(self, client: MlflowClient) -> Experiment:
+        try:
+            patiently(
+                lambda: client.create_experiment(self.experiment, artifact_location=self.artifact_uri or None)
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
+                raise
+        return client.get_experiment_by_name(self.experiment)
 
 
 def first_line(error: Exception) -> str:

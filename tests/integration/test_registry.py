@@ -12,7 +12,7 @@ from factories_train import make_bundle
 
 from cluster import service
 from cluster.settings import Settings
-from fraud.errors import BundleError, ConfigError, ModelNotFoundError
+from fraud.errors import BundleError, ChangedMeanwhileError, ConfigError, ModelNotFoundError
 from fraud.model import policy as policies
 from fraud.storage.registry import Registry
 from fraud.storage.tracking import Tracking
@@ -104,6 +104,61 @@ def test_a_promotion_needs_an_existing_version(tracking, registry, tmp_path):
     assert registry.history() == []
 
 
+def test_the_history_says_who_is_champion_when_a_crash_left_mlflow_behind(
+    tracking, registry, tmp_path, monkeypatch
+):
+    for seed in (1, 2):
+        register(tracking, registry, tmp_path, seed=seed)
+    registry.set_alias("champion", "1", "ann", "first model")
+    with monkeypatch.context() as crash:
+        crash.setattr(Registry, "_copy_alias", lambda self, alias: None)
+        registry.set_alias("champion", "2", "ann", "better")
+    assert registry._copied_aliases() == {"champion": "1"}
+    assert registry.resolve("champion").version == registry.aliases()["champion"] == "2"
+    registry.set_alias("champion", "2", "ann", "again")
+    assert registry._copied_aliases() == {"champion": "2"}
+
+
+def test_a_late_copy_of_an_alias_is_set_right(tracking, registry, tmp_path, monkeypatch):
+    for seed in (1, 2):
+        register(tracking, registry, tmp_path, seed=seed)
+    set_copy, overtaken = Registry._set_copy, []
+
+    def slow(self, client, alias, version):
+        if not overtaken:
+            overtaken.append(version)
+            registry.set_alias("champion", "2", "bob", "overtakes")
+        set_copy(self, client, alias, version)
+
+    monkeypatch.setattr(Registry, "_set_copy", slow)
+    registry.set_alias("champion", "1", "ann", "first model")
+    assert overtaken == ["1"]
+    assert registry._copied_aliases() == registry.aliases() == {"champion": "2"}
+
+
+def test_an_alias_that_moved_meanwhile_is_left_alone(tracking, registry, tmp_path):
+    for seed in (1, 2):
+        register(tracking, registry, tmp_path, seed=seed)
+    registry.set_alias("champion", "1", "ann", "first model", expected=None)
+    for expected in (None, "2"):
+        with pytest.raises(ChangedMeanwhileError):
+            registry.set_alias("champion", "2", "bob", "better", expected=expected)
+    registry.set_alias("champion", "2", "bob", "better", expected="1")
+    assert len(registry.history()) == 2
+
+
+def test_rolling_back_twice_leads_back_twice(tracking, registry, tmp_path):
+    for seed in (1, 2, 3):
+        register(tracking, registry, tmp_path, seed=seed)
+        registry.set_alias("champion", str(seed), "ann", "better")
+    assert registry.roll_back("champion", "bob", "false alarms").version == "2"
+    assert registry.roll_back("champion", "bob", "still").version == "1"
+    with pytest.raises(ConfigError, match="no version before"):
+        registry.roll_back("champion", "bob", "and again")
+    told = [(c["number"], c["how"], c["from"], c["to"]) for c in registry.history()]
+    assert told[3:] == [(4, "rollback", "3", "2"), (5, "rollback", "2", "1")]
+
+
 @pytest.mark.parametrize(("actor", "reason"), [("", "why"), ("ann", "  ")])
 def test_a_promotion_needs_actor_and_reason(registry, actor, reason):
     with pytest.raises(ConfigError, match="--actor and --reason"):
@@ -114,6 +169,7 @@ def test_an_alias_that_mlflow_refuses_is_a_config_error(tracking, registry, tmp_
     register(tracking, registry, tmp_path)
     with pytest.raises(ConfigError, match="alias v1"):
         registry.set_alias("v1", "1", "ann", "a name like a version")
+    assert registry.history() == []
 
 
 def test_thresholds_change_without_a_new_model(tracking, registry, tmp_path):
@@ -276,8 +332,8 @@ def test_a_file_that_is_no_database_is_a_config_error(tmp_path: Path):
         Registry(f"sqlite:///{tmp_path}/x.db", "fraud").versions()
 
 
-def test_a_registry_on_a_server_needs_a_folder():
-    with pytest.raises(ConfigError, match="folder"):
+def test_a_registry_on_a_server_needs_a_lake():
+    with pytest.raises(ConfigError, match="lake"):
         Registry("http://127.0.0.1:1", "fraud")
 
 

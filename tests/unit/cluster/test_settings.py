@@ -174,3 +174,7 @@ def test_password_in_an_address_is_masked() -> None:
     shown = show(load(options={"mlflow.tracking_uri": "postgresql://fraud:secret@db/mlflow"}))
     assert shown["mlflow"]["tracking_uri"] == "postgresql://fraud:**********@db/mlflow"
     assert "secret" not in json.dumps(shown)
+
+
+def test_a_server_keeps_artifacts_itself() -> None:
+    assert load(options={"mlflow.tracking_uri": "http://mlflow:5000"}).mlflow.artifact_uri == ""

@@ -1,0 +1,114 @@
+"""The history of promotions: a table of the lake, and the one place that says where an alias points.
+
+An entry is the change itself. Entries are numbered without a gap and Delta lets one writer have a number,
+so each entry's ``from`` is the ``to`` before it, whoever writes from whichever host. MLflow's alias is a
+copy for other tools: it is set after the entry, and where a crash fell between, it is behind until somebody
+promotes again; nobody here reads it where there is an entry.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+
+from fraud import schema
+from fraud.errors import ChangedMeanwhileError
+from fraud.storage.lake import Lake
+
+PLAIN: Final = "plain"
+"""How a change came about: an alias that needs no gate, or a policy."""
+GATE: Final = "gate"
+FORCED: Final = "forced"
+ROLLBACK: Final = "rollback"
+
+POLICY: Final = "policy"
+"""In place of an alias, where the policy in force for a version is what changed."""
+
+_ATTEMPTS: Final = 50
+"""Of an entry, against others who write one at the same moment."""
+
+Change = dict[str, Any]
+"""A row of ``schema.PROMOTIONS_SCHEMA``, ``at`` in ISO format."""
+
+
+class Promotions:
+    """The changes of one model's aliases and policies.
+
+    Args:
+        lake: Where the table is.
+        model: The registered model's name.
+    """
+
+    def __init__(self, lake: Lake, model: str) -> None:
+        self._lake = lake
+        self._model = model
+
+    def all(self) -> list[Change]:
+        """Return every change, oldest first."""
+        if not self._lake.exists(schema.PROMOTIONS):
+            return []
+        rows = self._lake.read(schema.PROMOTIONS).to_pylist()
+        own = sorted((row for row in rows if row["model"] == self._model), key=lambda row: int(row["number"]))
+        return [{**row, "at": row["at"].isoformat()} for row in own]
+
+    def add(self, make: Callable[[Sequence[Change]], Change]) -> Change:
+        """Append the change that ``make`` gives for the changes so far, and return it.
+
+        Where another writer comes first, ``make`` is asked again, with the other's change among them.
+
+        Args:
+            make: Returns a row without ``number``, ``at`` and ``model``; what it raises ends the attempt.
+
+        Raises:
+            ChangedMeanwhileError: Others came first time and again.
+        """
+        for attempt in range(_ATTEMPTS):
+            so_far = self.all()
+            change = {
+                **make(so_far),
+                "number": len(so_far) + 1,
+                "at": datetime.now(UTC),
+                "model": self._model,
+            }
+            row = pa.Table.from_pylist([change], schema=schema.PROMOTIONS_SCHEMA)
+            try:
+                app = f"{schema.PROMOTIONS}:{self._model}"
+                self._lake.append_next(schema.PROMOTIONS, row, app=app, number=change["number"])
+            except ChangedMeanwhileError:
+                time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311  # so that writers part
+                continue
+            return {**change, "at": change["at"].isoformat()}
+        raise ChangedMeanwhileError(schema.PROMOTIONS)
+
+
+def current(changes: Sequence[Change], alias: str, version: str | None = None) -> str | None:
+    """Return what an alias points at, or with ``version`` the digest of its policy; None: no change yet."""
+    found = [
+        change["to"]
+        for change in changes
+        if change["alias"] == alias and version in (None, change["version"])
+    ]
+    return found[-1] if found else None
+
+
+def earlier(changes: Sequence[Change], alias: str) -> str | None:
+    """Return the version that a rollback leads to: the one before, not counting what was rolled back.
+
+    Rolling back twice leads back twice.
+    """
+    stack: list[str | None] = []
+    for change in changes:
+        if change["alias"] != alias:
+            continue
+        if not stack:
+            stack.append(change["from"])
+        if change["how"] == ROLLBACK:
+            stack.pop()
+        elif change["to"] != stack[-1]:
+            stack.append(change["to"])
+    return stack[-2] if len(stack) > 1 else None
