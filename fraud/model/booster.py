@@ -9,6 +9,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from fraud.errors import BundleError
+from fraud.model import trees
 from fraud.settings import TrainSettings
 
 
@@ -59,8 +60,10 @@ def from_json(raw: bytes, *, path: str) -> xgb.Booster:
     """
     booster = xgb.Booster()
     try:
+        trees.check(raw)
         booster.load_model(bytearray(raw))
-    except xgb.core.XGBoostError as error:
-        raise BundleError(path, "booster.json is not an XGBoost model") from error
+    except (ValueError, xgb.core.XGBoostError) as error:
+        problem = f"booster.json is not an XGBoost model of this kind ({str(error).partition(chr(10))[0]})"
+        raise BundleError(path, f"{problem}; fetch it from the registry again") from error
     booster.set_param({"nthread": 1})
     return booster

@@ -5,14 +5,13 @@
 * ``calibration.json``: the curve from score to probability
 * ``reference.json``: histograms of the training rows, one per feature and one of the score; no ids
 * ``golden.json``: made-up rows with their scores and probabilities
-* ``metadata.json``: data version, split, parameters, library versions
+* ``metadata.json``: data version, split, parameters, code and library versions, proof of the features
 * ``digests.json``: format_version, SHA-256 of each file and of the whole
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ from fraud.features import spec
 from fraud.features.spec import FeatureSet
 from fraud.model import booster as boosters
 from fraud.model import calibration as calibrations
+from fraud.model import strict_json
 from fraud.model.calibration import Calibration
 from fraud.model.histogram import Histogram
 from fraud.model.policy import canonical
@@ -179,21 +179,16 @@ def load(folder: Path, *, digest: str | None = None) -> Bundle:
     found, contents = _verified(folder, digest)
     feature_set = _feature_set(contents["features.yaml"], folder)
     path = str(folder)
-    try:
-        reference = {
-            name: Histogram.from_json(raw) for name, raw in json.loads(contents["reference.json"]).items()
-        }
-        metadata = dict(json.loads(contents["metadata.json"]))
-        curve = json.loads(contents["calibration.json"])
-        golden = json.loads(contents["golden.json"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(path, f"its JSON files are not as a bundle's are; {_AGAIN}") from error
+    reference, metadata, curve, golden = (
+        _object(contents[name], name, path)
+        for name in ("reference.json", "metadata.json", "calibration.json", "golden.json")
+    )
     bundle = Bundle(
         boosters.from_json(contents["booster.json"], path=path),
         feature_set,
         calibrations.from_json(curve, path=path),
-        reference,
-        metadata,
+        _reference(reference, path),
+        _metadata(metadata, path),
         found,
         folder,
     )
@@ -212,7 +207,7 @@ def _verified(folder: Path, digest: str | None) -> tuple[str, dict[str, bytes]]:
     present = {file.name for file in folder.iterdir()} - {DIGESTS}
     for name in sorted(present ^ set(FILES)):
         raise BundleError(str(folder), f"{name} is {_what(name)}; {_AGAIN}")
-    contents = {name: (folder / name).read_bytes() for name in FILES}
+    contents = {name: _read(folder / name) for name in FILES}
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     for name in FILES:
         if stated.get("files", {}).get(name) != files[name]:
@@ -232,25 +227,54 @@ def _what(name: str) -> str:
 def _stated_digests(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise BundleError(str(folder), f"there is no such folder; {_AGAIN}")
-    file = folder / DIGESTS
-    if not file.is_file():
+    if not (folder / DIGESTS).is_file():
         raise BundleError(str(folder), f"{DIGESTS} is missing; {_AGAIN}")
-    try:
-        stated = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise BundleError(str(folder), f"{DIGESTS} is not JSON; {_AGAIN}") from error
-    if not isinstance(stated, dict) or not isinstance(stated.get("files", {}), dict):
+    stated = _object(_read(folder / DIGESTS), DIGESTS, str(folder))
+    if not isinstance(stated.get("files", {}), dict):
         raise BundleError(str(folder), f"{DIGESTS} holds no digests; {_AGAIN}")
     if stated.get("format_version") != FORMAT_VERSION:
         raise FormatVersionError(f"the bundle at {folder}", stated.get("format_version"), FORMAT_VERSION)
     return stated
 
 
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BundleError(str(file.parent), f"{file.name} cannot be read; {_AGAIN}") from error
+
+
+def _object(raw: bytes, name: str, path: str) -> dict[str, Any]:
+    """Return the JSON object in a file."""
+    try:
+        value = strict_json.read(raw)
+    except ValueError as error:
+        raise BundleError(path, f"{name} is not JSON: {error}; {_AGAIN}") from error
+    if not isinstance(value, dict):
+        raise BundleError(path, f"{name} is no JSON object; {_AGAIN}")
+    return value
+
+
+def _reference(raw: Mapping[str, Any], path: str) -> dict[str, Histogram]:
+    try:
+        return {name: Histogram.from_json(histogram) for name, histogram in raw.items()}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BundleError(path, f"reference.json holds no histograms; {_AGAIN}") from error
+
+
+def _metadata(raw: dict[str, Any], path: str) -> dict[str, Any]:
+    for name in ("data_version", "split", "params", "libraries"):
+        if not isinstance(raw.get(name, {}), dict):
+            raise BundleError(path, f"{name} in metadata.json is no JSON object; {_AGAIN}")
+    return raw
+
+
 def _feature_set(text: bytes, folder: Path) -> FeatureSet:
     try:
-        return spec.load_text(text.decode(), str(folder / "features.yaml"))
-    except (DeclarationError, UnicodeDecodeError) as error:
+        feature_set = spec.load_text(text.decode(), str(folder / "features.yaml"))
+    except (DeclarationError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(str(folder), f"features.yaml cannot be read ({error}); {_AGAIN}") from error
+    return feature_set
 
 
 def _check_agrees(bundle: Bundle) -> None:
@@ -268,13 +292,14 @@ def _check_agrees(bundle: Bundle) -> None:
         raise BundleError(path, f"reference.json lacks or adds a histogram; {_AGAIN}")
 
 
-def _check_golden(bundle: Bundle, golden: Any) -> None:
+def _check_golden(bundle: Bundle, golden: Mapping[str, Any]) -> None:
     path = str(bundle.path)
     try:
-        rows = np.array(golden["rows"], np.float32).reshape(-1, len(bundle.feature_set.names))
+        with np.errstate(over="raise"):
+            rows = np.array(golden["rows"], np.float32).reshape(-1, len(bundle.feature_set.names))
         expected = np.array(golden["scores"], np.float64)
         probabilities = np.array(golden["probabilities"], np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise BundleError(path, f"golden.json has no rows and scores; {_AGAIN}") from error
     scores = bundle.scores(rows)
     again = bundle.probabilities(scores)

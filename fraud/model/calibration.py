@@ -63,7 +63,7 @@ def from_json(raw: Mapping[str, Any], *, path: str) -> Calibration:
     """
     try:
         curve = Calibration(tuple(map(float, raw["x"])), tuple(map(float, raw["y"])))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(path, "calibration.json lacks its points; register the model again") from error
     x, y = curve.x, curve.y
     ascending = all(a < b for a, b in pairwise(x))
