@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from cluster import logs
-from cluster.commands import data, model, operation, policy
+from cluster.commands import data, model, operation, policy, registry
 from cluster.environment import set_defaults
 from fraud.errors import FraudError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(data.app)
 app.add_typer(model.app)
 app.add_typer(policy.app)
+app.add_typer(registry.app)
 app.add_typer(operation.app)
 
 

@@ -30,7 +30,17 @@ Features = Annotated[str | None, typer.Option(metavar="NAME-OR-FILE", help="The 
 Engine = Annotated[str | None, typer.Option(metavar="ENGINE", help="ray_train or xgboost_ray.")]
 Workers = Annotated[int | None, typer.Option(help="Training workers.")]
 Reference = Annotated[str, typer.Option(metavar="ALIAS-OR-VERSION", help="A model of the registry.")]
-Alias = Annotated[str | None, typer.Option(help="Point this alias at the new model.")]
+
+
+def _ungated(alias: str | None) -> str | None:
+    if alias == "champion":
+        raise typer.BadParameter("train as challenger, then run `fraud promote`: its gate decides")
+    return alias
+
+
+Alias = Annotated[
+    str | None, typer.Option(help="Point this alias at the new model, not champion.", callback=_ungated)
+]
 End = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Use what was known by the start of this day."),

@@ -23,6 +23,7 @@ from fraud.settings import (
     MoneySettings,
     MonitorSettings,
     PolicySettings,
+    PromotionSettings,
     ScoreSettings,
     Section,
     TrainSettings,
@@ -78,6 +79,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     policy: PolicySettings = PolicySettings()
+    promotion: PromotionSettings = PromotionSettings()
     score: ScoreSettings = ScoreSettings()
     mlflow: MlflowSettings = MlflowSettings()
     monitor: MonitorSettings = MonitorSettings()

@@ -132,3 +132,33 @@ class MonitorSettings(Section):
     psi_alert: float = Field(
         default=0.25, gt=0, description="A population stability index above it is drift."
     )
+
+
+class PromotionSettings(Section):
+    """What a model has to be to become champion."""
+
+    evaluation_d: int = Field(
+        default=28, ge=1, le=4000, description="Newest days of known truth that both models are compared on."
+    )
+    min_rows: int = Field(default=1000, ge=1, description="Of these days, or nothing can be said.")
+    min_frauds: int = Field(default=30, ge=1, description="Of these days, or nothing can be said.")
+    max_precision_loss: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Average precision that the challenger may lack, at the lower end of the 95 % interval.",
+    )
+    resamples: int = Field(default=1000, ge=500, le=100_000, description="Of cards, for that interval.")
+    max_cost_increase: float = Field(
+        default=0.005, ge=0, description="What its decisions may cost more, over the value of all frauds."
+    )
+    min_precision_lift: float = Field(
+        default=5.0, ge=1, description="A first champion's average precision over the share of frauds."
+    )
+    max_calibration_error: float = Field(
+        default=0.5, gt=0, description="Expected calibration error over the share of frauds."
+    )
+    max_latency_ms: float = Field(default=10.0, gt=0, description="Median time to score one transaction.")
+    proof_days: int = Field(
+        default=1, ge=1, le=100, description="Days to verify features on, where no proof is recorded."
+    )

@@ -105,14 +105,23 @@ def _append_labels(lake: Lake, ids, times, amounts) -> None:
     lake.append(schema.LABELS, pa.table(table, schema.labels(["card_id"])))
 
 
-def make_bundle(folder: Path, *, seed: int = 0) -> Bundle:
-    """Train a small booster on made-up rows (frauds are large amounts) and save it as a bundle."""
+def make_bundle(folder: Path, *, seed: int = 0, blind: bool = False, trained_d: int | None = None) -> Bundle:
+    """Train a small booster on made-up rows (frauds are large amounts) and save it as a bundle.
+
+    Args:
+        folder: Where to.
+        seed: Of the rows.
+        blind: Learn a truth that has nothing to do with the rows.
+        trained_d: Days of the factories' lake that it says it was trained and calibrated on.
+    """
     rng = np.random.default_rng(seed)
     matrix = np.column_stack(
         [rng.integers(100, 10_000, 600), rng.integers(0, 2, 600), rng.integers(0, 5, 600)]
     )
     matrix = matrix.astype(np.float32)
     truth = matrix[:, 0] > 9000
+    if blind:
+        truth = rng.permutation(truth)
     booster = xgb.train(
         {"max_depth": 2, "objective": "binary:logistic", "base_score": 0.5, "seed": seed},
         xgb.DMatrix(matrix, truth.astype(float)),
@@ -127,6 +136,13 @@ def make_bundle(folder: Path, *, seed: int = 0) -> Bundle:
         calibration=calibration.fit(scores, truth),
         reference={**reference, bundle.SCORE: histogram.build(scores)},
         golden_rows=bundle.golden_rows(reference, FEATURE_SET.names),
-        metadata={"data_version": {"transactions": 3}, "seed": seed},
+        metadata={"data_version": {"transactions": 3}, "seed": seed, **_split(trained_d)},
     )
     return bundle.load(folder)
+
+
+def _split(days: int | None) -> dict:
+    if days is None:
+        return {}
+    first, middle, last = (str((START + timedelta(days=day)).date()) for day in (0, days - 3, days))
+    return {"split": {"train": [first, middle], "calibration": [middle, last]}}

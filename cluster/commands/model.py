@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC
-from getpass import getuser
 from typing import Annotated
 
 import typer
@@ -126,26 +125,6 @@ def evaluate(
             storage=wiring.work(settings).runs,
             bundle=bundle,
         )
-
-
-@command(app)
-def promote(
-    *,
-    config: Config,
-    lake: LakeUri,
-    work: WorkDir,
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version or another alias.")],
-    reason: Annotated[str, typer.Option(help="Why; kept in the history.")],
-    actor: Annotated[str, typer.Option(help="Who does it; kept in the history.", default_factory=getuser)],
-    alias: Annotated[str, typer.Option(help="What to point at it.")] = "champion",
-) -> Report:
-    """Point an alias at a model; a running service follows."""
-    from cluster import wiring
-    from cluster.settings import load
-
-    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
-    ref = wiring.registry(settings).set_alias(alias, version, actor, reason)
-    return {"alias": alias, "model": ref.name, "model_version": ref.version, "digest": ref.digest}
 
 
 @command(app)

@@ -16,9 +16,9 @@ import xgboost as xgb
 from numpy.typing import NDArray
 from ray.data import Dataset
 
-from fraud.errors import NotEnoughDataError
+from fraud.errors import ConfigError, NotEnoughDataError
 from fraud.features.spec import FeatureSet
-from fraud.jobs import engine, provenance
+from fraud.jobs import engine, proof, provenance
 from fraud.jobs.examples import FIELDS, days, examples, labels_of, micros, pin
 from fraud.jobs.periods import Period, Periods, periods
 from fraud.jobs.reference import Profile, profile
@@ -34,6 +34,7 @@ from fraud.model.truth import fraud_types
 from fraud.model.worth import worth
 from fraud.settings import LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
+from fraud.storage.promotions import CHAMPION
 
 if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
     from fraud.storage.registry import Registry
@@ -82,6 +83,7 @@ class Plan:
                 "label_maturity_d": self.labels.label_maturity_d,
             },
             "params": self.train.model_dump(),
+            "feature_proof": proof.newest(self.lake, self.feature_set),
             "code_version": provenance.code_version(),
             "libraries": provenance.libraries(),
         }
@@ -147,10 +149,13 @@ def run(
         ``alias`` and ``seconds``.
 
     Raises:
+        ConfigError: The alias is champion, which only the gate gives.
         TableNotFoundError: Transactions or features are missing.
         NotEnoughDataError: Too few days, rows or frauds.
     """
     started = time.monotonic()
+    if alias == CHAMPION:
+        raise ConfigError("alias", "train as challenger, then run `fraud promote`: its gate decides")
     versions = pin(lake, feature_set)
     span = periods(*days(lake, versions), train=train, labels=labels, end=end)
     plan = Plan(lake, feature_set, train, labels, versions, span)
@@ -160,17 +165,18 @@ def run(
         tracked.params({**train.model_dump(), **labels.model_dump(), **policy.model_dump()})
         tracked.document(plan.metadata(), "training.json")
         made = _make(plan, rows, policy, storage)
+        honest = cross_fitted(made.traffic.score, made.traffic.is_fraud, made.traffic.day)
+        report = _report(plan, rows.profile, made, honest)
+        if honest is not None:
+            _log_reliability(tracked, made, honest)
+        tracked.metrics(_figures(report))  # before the version, whose description holds them
         with tempfile.TemporaryDirectory() as folder:
             digest = _save(Path(folder) / "bundle", plan, rows.profile, made)
             version = registry.register(tracked.id, Path(folder) / "bundle", made.policy)
         if alias is not None:
             registry.set_alias(alias, version, actor="fraud train", reason=f"trained in run {tracked.id}")
-        honest = cross_fitted(made.traffic.score, made.traffic.is_fraud, made.traffic.day)
-        report = _report(plan, rows.profile, made, honest)
-        if honest is not None:
-            _log_reliability(tracked, made, honest)
         seconds = round(time.monotonic() - started, 3)
-        tracked.metrics({**_figures(report), "seconds": seconds})
+        tracked.metrics({"seconds": seconds})
     return {
         "run_id": tracked.id,
         "model_version": version,

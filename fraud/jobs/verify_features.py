@@ -30,7 +30,7 @@ from fraud.features.definition import Event, naive_features
 from fraud.features.facts import Floats, Ints
 from fraud.features.online import OnlineTransaction
 from fraud.features.spec import FeatureSet
-from fraud.jobs import featurize, state, state_follow
+from fraud.jobs import featurize, proof, state, state_follow
 from fraud.jobs.entity_numbers import integers
 from fraud.jobs.feature_plan import APP, LABELS_APP
 from fraud.settings import FeatureSettings
@@ -83,7 +83,7 @@ class Findings:
 
 
 def run(lake: Lake, feature_set: FeatureSet, *, days: int, seed: int = 0) -> dict[str, Any]:
-    """Verify the features of some days, the newest one and others at random.
+    """Verify the features of some days, the newest one and others at random; what is found right is recorded.
 
     Args:
         lake: Featurized with this set.
@@ -99,7 +99,7 @@ def run(lake: Lake, feature_set: FeatureSet, *, days: int, seed: int = 0) -> dic
         NotEnoughDataError: There are no features.
     """
     started = time.monotonic()
-    versions = _versions(lake, feature_set)
+    versions, table_version = _versions(lake, feature_set), lake.version(feature_set.table)
     chosen = _days(lake, feature_set, days, seed)
     findings = Findings()
     with TemporaryDirectory(prefix="verify-") as folder:
@@ -108,6 +108,7 @@ def run(lake: Lake, feature_set: FeatureSet, *, days: int, seed: int = 0) -> dic
             _Day(lake, feature_set, versions, day, Path(folder) / str(number)).verify(findings)
     if sum(findings.differences.values()):
         raise VerificationError(feature_set.table, findings.counts, findings.shown)
+    proof.record(lake, feature_set, table_version, days=chosen, rows=sum(findings.rows.values()))
     return {
         "features_version": feature_set.version,
         "days": [day.isoformat() for day in chosen],

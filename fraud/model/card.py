@@ -29,7 +29,7 @@ def text(bundle: Bundle, policy: Policy, figures: Mapping[str, float]) -> str:
         "calibrated on": _days(split.get("calibration")),
         "average precision": _figure(figures.get("average_precision")),
         "AUC ROC": _figure(figures.get("auc_roc")),
-        "calibration error": _figure(figures.get("calibration_error")),
+        "calibration error": _figure(figures.get("expected_calibration_error")),
         "policy": f"`{policy.version}`, {_reviews(policy)}, nothing declined below "
         f"{policy.decline_probability:g}",
         "data": ", ".join(f"{table} {version}" for table, version in said.get("data_version", {}).items()),

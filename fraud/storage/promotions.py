@@ -17,8 +17,11 @@ from typing import Any, Final
 import pyarrow as pa
 
 from fraud import schema
-from fraud.errors import ChangedMeanwhileError
+from fraud.errors import ChangedMeanwhileError, ConfigError
 from fraud.storage.lake import Lake
+
+CHAMPION: Final = "champion"
+"""The alias that decides; only the gate, a rollback or force moves it."""
 
 PLAIN: Final = "plain"
 """How a change came about: an alias that needs no gate, or a policy."""
@@ -112,3 +115,14 @@ def earlier(changes: Sequence[Change], alias: str) -> str | None:
         elif change["to"] != stack[-1]:
             stack.append(change["to"])
     return stack[-2] if len(stack) > 1 else None
+
+
+def require_reason(actor: str, reason: str) -> None:
+    """Check that a change says who does it and why.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    for name, value in (("actor", actor), ("reason", reason)):
+        if not value.strip():
+            raise ConfigError(f"--{name}", "a promotion needs who does it and why: give --actor and --reason")

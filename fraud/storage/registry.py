@@ -28,11 +28,17 @@ from fraud.model.policy import Policy
 from fraud.schema import PROMOTIONS
 from fraud.storage import model_files
 from fraud.storage.lake import Lake
-from fraud.storage.promotions import PLAIN, POLICY, ROLLBACK, Change, Promotions, current, earlier
+from fraud.storage.promotions import (
+    PLAIN,
+    POLICY,
+    ROLLBACK,
+    Change,
+    Promotions,
+    current,
+    earlier,
+    require_reason,
+)
 from fraud.storage.tracking import connect, first_line, patiently, sqlite_file
-
-CHAMPION: Final = "champion"
-CHALLENGER: Final = "challenger"
 
 _ALIAS: Final = re.compile(r"(?!v?\d+$)(?!latest$)(?!policy$)[A-Za-z][\w-]*")
 """What MLflow takes and no version or policy is mistaken for."""
@@ -65,6 +71,15 @@ class ModelRef:
     features_version: str
     data_version: str
     created_at: datetime
+
+    def named(self, alias: str) -> dict[str, str]:
+        """Return what a report says of an alias that points here."""
+        return {
+            "alias": alias,
+            "model": self.name,
+            "model_version": self.version,
+            "digest": self.digest,
+        }
 
 
 class Registry:
@@ -157,7 +172,7 @@ class Registry:
             ModelNotFoundError: There is no such version.
             ChangedMeanwhileError: The alias points elsewhere than expected; nothing was changed.
         """
-        _require(actor, reason)
+        require_reason(actor, reason)
         if not _ALIAS.fullmatch(alias):
             raise ConfigError(f"alias {alias}", "take a word that is no version number, `latest` or `policy`")
         ref = self.resolve(version)
@@ -171,7 +186,7 @@ class Registry:
             )
 
         self._promotions.add(move)
-        self._copy_alias(alias)
+        self.settle(alias)
         return ref
 
     def roll_back(self, alias: str, actor: str, reason: str) -> ModelRef:
@@ -181,12 +196,22 @@ class Registry:
             ConfigError: Actor or reason is empty, or the alias never pointed anywhere else.
             ChangedMeanwhileError: Somebody moved the alias at the same moment; nothing was changed.
         """
-        _require(actor, reason)
+        require_reason(actor, reason)
         changes = self._promotions.all()
         present, before = current(changes, alias), earlier(changes, alias)
         if before is None:
             raise ConfigError(f"alias {alias}", "there is no version before: promote another one instead")
         return self.set_alias(alias, before, actor, reason, how=ROLLBACK, expected=present)
+
+    def settle(self, alias: str) -> None:
+        """Make MLflow's alias what the history says, as every promotion does in the end.
+
+        It is read back, and the history with it, until both agree: whoever set an alias late, over one that
+        was set for a newer change, sees that and sets it again.
+        """
+        client = connect(self.tracking_uri)
+        while (wanted := current(self._promotions.all(), alias)) != self._copied_aliases().get(alias):
+            self._set_copy(client, alias, str(wanted))
 
     def set_policy(self, version: str, policy: Policy, actor: str, reason: str) -> ModelRef:
         """Put another policy in force for a version: thresholds change without a new model.
@@ -195,7 +220,7 @@ class Registry:
             ConfigError: Actor or reason is empty.
             ModelNotFoundError: There is no such version.
         """
-        _require(actor, reason)
+        require_reason(actor, reason)
         ref = self.resolve(version)
         self.keep_policy(ref, policy)
         return self._put_in_force(ref, policy.digest, actor, reason)
@@ -216,7 +241,7 @@ class Registry:
             FormatVersionError: Another release wrote it.
             ChangedMeanwhileError: Somebody changed the policy at the same moment; nothing was changed.
         """
-        _require(actor, reason)
+        require_reason(actor, reason)
         ref = self.resolve(version)
         before = earlier(self.policy_history(ref), POLICY)
         if before is None:
@@ -256,21 +281,20 @@ class Registry:
         """
         return model_files.fetch_bundle(connect(self.tracking_uri), ref.run_id, ref.digest, cache)
 
-    def note_report(self, ref: ModelRef, report: Mapping[str, object], files: Mapping[str, str]) -> str:
+    def note_report(self, ref: ModelRef, report: Mapping[str, object]) -> str:
         """Keep a gate's report with a version: artifacts of its run, a tag, and a table in its description.
 
         Args:
             ref: The version.
             report: With ``passed`` and ``text`` (Markdown).
-            files: Texts by file name, such as drawings.
 
         Returns:
             The folder of artifacts that holds it.
         """
         client = connect(self.tracking_uri)
         folder = f"gate/{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        for name, text in {"report.json": json.dumps(report, indent=2), **files}.items():
-            client.log_text(ref.run_id, text, f"{folder}/{name}")
+        client.log_dict(ref.run_id, dict(report), f"{folder}/report.json")
+        client.log_text(ref.run_id, str(report["text"]), f"{folder}/report.md")
         described = client.get_model_version(self.model_name, ref.version).description or ""
         text = card.with_report(described, str(report["text"]))
         patiently(lambda: client.update_model_version(self.model_name, ref.version, description=text))
@@ -331,6 +355,17 @@ class Registry:
                 raise ModelNotFoundError(self.model_name, reference) from error
             raise _unusable(self.tracking_uri, error) from error
 
+    def of_run(self, run_id: str) -> ModelRef:
+        """Return the newest version that was registered of a run.
+
+        Raises:
+            ModelNotFoundError: There is none.
+        """
+        for ref in self.versions():
+            if ref.run_id == run_id:
+                return ref
+        raise ModelNotFoundError(self.model_name, f"run {run_id}")
+
     def fetch(self, reference: str | ModelRef, cache: Path) -> tuple[Bundle, Policy]:
         """Return a verified local copy of a version.
 
@@ -379,16 +414,6 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise ConfigError(f"mlflow.model_name = {self.model_name}", first_line(error)) from error
 
-    def _copy_alias(self, alias: str) -> None:
-        """Make MLflow's alias what the history says.
-
-        It is read back, and the history with it, until both agree: whoever set an alias late, over one that
-        was set for a newer change, sees that and sets it again.
-        """
-        client = connect(self.tracking_uri)
-        while (wanted := current(self._promotions.all(), alias)) != self._copied_aliases().get(alias):
-            self._set_copy(client, alias, str(wanted))
-
     def _put_in_force(
         self, ref: ModelRef, digest: str, actor: str, reason: str, *, how: str = PLAIN, expected: str = _ANY
     ) -> ModelRef:
@@ -430,12 +455,6 @@ def _change(
         "reason": reason,
         "report": report,
     }
-
-
-def _require(actor: str, reason: str) -> None:
-    for name, value in (("actor", actor), ("reason", reason)):
-        if not value.strip():
-            raise ConfigError(f"--{name}", "a promotion needs who does it and why: give --actor and --reason")
 
 
 def _unusable(tracking_uri: str, error: MlflowException) -> ConfigError:

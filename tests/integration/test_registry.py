@@ -111,7 +111,7 @@ def test_the_history_says_who_is_champion_when_a_crash_left_mlflow_behind(
         register(tracking, registry, tmp_path, seed=seed)
     registry.set_alias("champion", "1", "ann", "first model")
     with monkeypatch.context() as crash:
-        crash.setattr(Registry, "_copy_alias", lambda self, alias: None)
+        crash.setattr(Registry, "settle", lambda self, alias: None)
         registry.set_alias("champion", "2", "ann", "better")
     assert registry._copied_aliases() == {"champion": "1"}
     assert registry.resolve("champion").version == registry.aliases()["champion"] == "2"

@@ -1,0 +1,219 @@
+"""Promote: measure a model beside the champion on later days, and let it take the place where it may."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fraud.errors import NotEnoughDataError, PromotionRefusedError, VerificationError
+from fraud.features.spec import FeatureSet
+from fraud.jobs import proof, verify_features
+from fraud.jobs.contest import contest, later_days
+from fraud.model import gate
+from fraud.model.bundle import Bundle, golden_rows
+from fraud.model.gate import Check, Verdict
+from fraud.model.policy import Policy
+from fraud.settings import LabelSettings, PromotionSettings
+from fraud.storage.lake import Lake
+from fraud.storage.promotions import CHAMPION, FORCED, GATE, PLAIN, require_reason
+
+if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
+    from fraud.storage.registry import ModelRef, Registry
+
+_TIMED: Final = 300
+"""Rows scored one by one to measure how long one takes."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A version that takes part.
+
+    Attributes:
+        ref: As the registry knows it.
+        bundle: Verified.
+        policy: In force for it.
+    """
+
+    ref: ModelRef
+    bundle: Bundle
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a model is held to.
+
+    Attributes:
+        promotion: The limits.
+        labels: When truth is known.
+        first: First day to compare on; None: as many of the newest as the settings say.
+        last: The day after the last one; None: the last day whose truth is known.
+    """
+
+    promotion: PromotionSettings
+    labels: LabelSettings
+    first: date | None = None
+    last: date | None = None
+
+
+def run(
+    lake: Lake,
+    registry: Registry,
+    *,
+    version: str,
+    alias: str,
+    actor: str,
+    reason: str,
+    force: bool,
+    terms: Terms,
+    cache: Path,
+    reports: Path,
+) -> dict[str, Any]:
+    """Point an alias at a version; the champion has to pass the gate, whose report is kept either way.
+
+    Args:
+        lake: Holds transactions, labels and the features of both models.
+        registry: Holds both.
+        version: A version or an alias.
+        alias: What to point at it.
+        actor: Who asks.
+        reason: Why.
+        force: Leave the gate out, and note that.
+        terms: What a champion is held to.
+        cache: Folder of verified copies of models.
+        reports: Folder for the report.
+
+    Returns:
+        ``alias``, ``model``, ``model_version``, ``digest``, ``from``, ``how``, ``report`` (a file) and
+        ``gate`` (the report itself); both None where no gate was asked.
+
+    Raises:
+        PromotionRefusedError: It fails a check; the message says which, and where the report is.
+        ConfigError: Actor or reason is empty.
+        ModelNotFoundError: There is no such version.
+        BundleError: What the registry holds is not what it says.
+        ChangedMeanwhileError: Another model became champion meanwhile.
+    """
+    require_reason(actor, reason)
+    model, present = _fetch(registry, version, cache), registry.aliases().get(alias)
+    ref = model.ref
+    report, kept, how = None, None, FORCED if force else PLAIN
+    if alias == CHAMPION and not force and present != ref.version:
+        champion = _fetch(registry, present, cache) if present else None
+        report = _report(lake, model, champion, terms, actor=actor, reason=reason)
+        file, kept, how = _write(report, reports), registry.note_report(ref, report), GATE
+        if not report["passed"]:
+            raise PromotionRefusedError(ref.name, ref.version, report["failed"], str(file))
+    if present == ref.version:
+        registry.settle(alias)
+    else:
+        registry.set_alias(alias, ref.version, actor, reason, how=how, report=kept, expected=present)
+    return {**ref.named(alias), "from": present, "how": how, "report": report and str(file), "gate": report}
+
+
+def _report(
+    lake: Lake, model: Model, champion: Model | None, terms: Terms, *, actor: str, reason: str
+) -> dict[str, Any]:
+    """What was measured of a model beside the champion, as JSON values."""
+    measured, verdict = _judge(lake, model, champion, terms)
+    return {
+        "model": model.ref.name,
+        "model_version": model.ref.version,
+        "digest": model.ref.digest,
+        "champion": champion.ref.version if champion else None,
+        "at": datetime.now(UTC).isoformat(),
+        "actor": actor,
+        "reason": reason,
+        "evaluation": measured,
+        "limits": terms.promotion.model_dump(),
+        "failed": verdict.failed,
+        **verdict.to_json(),
+    }
+
+
+def _fetch(registry: Registry, reference: str, cache: Path) -> Model:
+    ref = registry.resolve(reference)
+    return Model(ref, *registry.fetch(ref, cache))
+
+
+def _judge(
+    lake: Lake, challenger: Model, champion: Model | None, terms: Terms
+) -> tuple[dict[str, Any], Verdict]:
+    """Return what was measured on, and the checks."""
+    measured, checks = _compare(lake, challenger, champion, terms)
+    checks.append(gate.quick(_latency_ms(challenger), terms.promotion))
+    checks.append(_proved(lake, challenger.bundle.feature_set, terms.promotion.proof_days))
+    return measured, Verdict(tuple(checks))
+
+
+def _compare(
+    lake: Lake, challenger: Model, champion: Model | None, terms: Terms
+) -> tuple[dict[str, Any], list[Check]]:
+    """Compare on later days; that there are none, or too few rows, is a check that fails."""
+    models = [(model.bundle, model.policy) for model in (challenger, champion) if model]
+    maturity_d = terms.labels.label_maturity_d
+    try:
+        period = later_days(
+            lake,
+            [bundle for bundle, _ in models],
+            maturity_d=maturity_d,
+            most=terms.promotion.evaluation_d,
+            first=terms.first,
+            last=terms.last,
+        )
+        rows, contenders = contest(lake, models, period, maturity_d=maturity_d)
+    except NotEnoughDataError as error:
+        return {}, [Check("later_rows", None, None, passed=False, says=str(error))]
+    count, frauds = len(rows.is_fraud), int(np.count_nonzero(rows.is_fraud))
+    measured = {
+        "first": period.first.isoformat(),
+        "last": (period.last - timedelta(days=1)).isoformat(),
+        "as_of": period.as_of.isoformat(),
+        "rows": count,
+        "frauds": frauds,
+    }
+    checks = [gate.enough(count, frauds, terms.promotion)]
+    if checks[0].passed:
+        checks += gate.judge(rows, contenders[0], contenders[1] if champion else None, terms.promotion)
+    return measured, checks
+
+
+def _latency_ms(model: Model) -> float:
+    """The median time from features to a decision, one row at a time."""
+    bundle = model.bundle
+    matrix = golden_rows(bundle.reference, bundle.feature_set.names)
+    times = []
+    for number in range(_TIMED):
+        row = matrix[number % len(matrix)].reshape(1, -1)
+        started = time.perf_counter()
+        model.policy.decide(bundle.probabilities(bundle.scores(row)))
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1000
+
+
+def _proved(lake: Lake, feature_set: FeatureSet, days: int) -> Check:
+    """Check that online equals batch and nothing looks ahead: by a proof of these features, or now."""
+    found = proof.newest(lake, feature_set)
+    try:
+        if not proof.holds(lake, feature_set, found):
+            verify_features.run(lake, feature_set, days=days)
+            found = proof.newest(lake, feature_set)
+    except (VerificationError, NotEnoughDataError) as error:
+        return Check("features_proved", None, None, passed=False, says=str(error))
+    rows, last = (found["rows"], found["last_day"]) if found else (0, None)
+    says = f"{rows} rows of days up to {last} equal their replay, their past alone and their definition"
+    return Check("features_proved", rows, None, passed=True, says=says)
+
+
+def _write(report: dict[str, Any], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"gate-{report['model_version']}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
+    file.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    return file
