@@ -8,8 +8,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -24,14 +25,20 @@ from fraud.model.policy import Policy, canonical
 BUNDLE: Final = "bundle"
 POLICY: Final = "policy"
 POLICY_FILE: Final = "policy.json"
+_EXAMPLE: Final = "input_example.json"
+_SERVING_EXAMPLE: Final = "serving_input_example.json"
+_EXAMPLE_ROWS: Final = 5
 
 T = TypeVar("T")
 
 
 def upload_bundle(client: MlflowClient, run_id: str, folder: Path) -> Bundle:
-    """Verify a bundle and store it with a run, together with the ``MLmodel`` of ``mlflow models serve``."""
+    """Verify a bundle and store it with a run, together with what ``mlflow models serve`` reads."""
     bundle = bundles.load(folder)
     client.log_artifacts(run_id, str(folder), BUNDLE)
+    example = _example(bundle)
+    client.log_dict(run_id, example, _EXAMPLE)
+    client.log_dict(run_id, {"dataframe_split": example}, _SERVING_EXAMPLE)
     client.log_text(run_id, _mlmodel(bundle, run_id), "MLmodel")
     return bundle
 
@@ -117,10 +124,27 @@ def _read_policy(folder: Path, digest: str) -> Policy:
     return policy
 
 
+def _example(bundle: Bundle) -> dict[str, Any]:
+    """Made-up rows as MLflow writes a frame: ``columns`` and ``data``."""
+    names = bundle.feature_set.names
+    rows = bundles.golden_rows(bundle.reference, names, rows=_EXAMPLE_ROWS)
+    values = [[None if np.isnan(value) else float(value) for value in row] for row in rows]
+    return {"columns": list(names), "data": values}
+
+
 def _mlmodel(bundle: Bundle, run_id: str) -> str:
     inputs = Schema([ColSpec("double", name) for name in bundle.feature_set.names])
     outputs = Schema([ColSpec("double", name) for name in ("score", "probability")])
-    model = Model(run_id=run_id, signature=ModelSignature(inputs=inputs, outputs=outputs))
+    model = Model(
+        run_id=run_id,
+        signature=ModelSignature(inputs=inputs, outputs=outputs),
+        saved_input_example_info={
+            "artifact_path": _EXAMPLE,
+            "serving_input_path": _SERVING_EXAMPLE,
+            "type": "dataframe",
+            "pandas_orient": "split",
+        },
+    )
     version = ".".join(map(str, sys.version_info[:3]))
     model.add_flavor(
         "python_function", loader_module="fraud.model.pyfunc", data=BUNDLE, python_version=version

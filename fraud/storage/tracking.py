@@ -6,11 +6,12 @@ set here; every call goes through a client that names its store.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -47,9 +48,18 @@ def connect(tracking_uri: str) -> MlflowClient:
     elif not tracking_uri.startswith(("http://", "https://", "postgresql")):
         raise ConfigError(where, "write sqlite:////folder/mlflow.db, or the address of an MLflow server")
     try:
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        with nullcontext() if file is None else _alone(file):
+            return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except (MlflowException, SQLAlchemyError) as error:
         raise ConfigError(where, f"the store cannot be used: {first_line(error)}") from error
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Let one process at a time open an SQLite store: the first one makes its tables, in many steps."""
+    with file.with_name(f"{file.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def patiently(call: Callable[[], T]) -> T:

@@ -344,10 +344,17 @@ def test_mlflow_itself_loads_a_version(tracking, registry, tmp_path, store):
 
     bundle, _, run_id = register(tracking, registry, tmp_path)
     loaded = mlflow.pyfunc.load_model(str(store[1] / "artifacts" / run_id / "artifacts"))
-    rows = pd.DataFrame({name: [1.0, 9500.0] for name in bundle.feature_set.names})
-    answer = loaded.predict(rows)
+    names = list(bundle.feature_set.names)
+    assert loaded.metadata.get_input_schema().input_names() == names
+    assert list(loaded.input_example.columns) == names
+    rows = pd.concat(
+        [loaded.input_example, pd.DataFrame({name: [1.0, 9500.0] for name in names})], ignore_index=True
+    )
+    answer = loaded.predict(rows[names[::-1]])  # the signature puts columns in order
     np.testing.assert_array_equal(answer["score"], bundle.scores(rows.to_numpy(np.float32)))
     assert list(answer.columns) == ["score", "probability"]
+    with pytest.raises(mlflow.MlflowException, match="missing inputs"):
+        loaded.predict(rows[names[:-1]])
 
 
 def test_policy_file_is_read_by_its_own_reader(tracking, registry, tmp_path, store):
