@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,7 +24,8 @@ def free_port() -> int:
 def process(arguments: list[str], url: str, log: Path, *, cwd: Path, wait_s: float = 90) -> Iterator[None]:
     """Run ``mlflow ARGUMENTS`` until the block ends; inside, the URL answers."""
     command = [sys.executable, "-m", "mlflow", *arguments]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # it starts uvicorn by name
+    environment = {**os.environ, "PATH": path, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with log.open("w") as output:
         started = subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=output, stderr=output, start_new_session=True
@@ -37,7 +38,8 @@ def process(arguments: list[str], url: str, log: Path, *, cwd: Path, wait_s: flo
                 time.sleep(0.2)
             yield
         finally:
-            os.killpg(started.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGTERM)
             try:
                 started.wait(10)
             except subprocess.TimeoutExpired:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 SQLITE: Final = "sqlite:///"
 _PARENT: Final = "mlflow.parentRunId"
 _KEY: Final = "fraud.key"
-_BUSY: Final = ("database is locked", "Giving up after")
+_BUSY: Final = ("database is locked", "giving up after", "unique constraint")
 _ATTEMPTS: Final = 20
 
 
@@ -66,7 +66,7 @@ def patiently(call: Callable[[], T]) -> T:
     """Change something in a store that others may be writing to, again where it was busy.
 
     SQLite refuses a writer at once, whatever its timeout, where waiting could never end; MLflow gives up a
-    new version when others have taken the next number three times.
+    new version when others have taken the next number three times, and fails where two set a new alias.
 
     Raises:
         MlflowException: Anything else went wrong, or the store stayed busy.
@@ -75,7 +75,8 @@ def patiently(call: Callable[[], T]) -> T:
         try:
             return call()
         except MlflowException as error:
-            if not any(sign in str(error) for sign in _BUSY):
+            is_busy = any(sign in str(error).lower() for sign in _BUSY)
+            if not is_busy or error.error_code == "RESOURCE_ALREADY_EXISTS":
                 raise
             last = error
             logger.info("the MLflow store is busy", extra={"attempt": attempt})
