@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cluster import summary, wiring
 from cluster.runtime import connect
 from cluster.settings import Settings
+from fraud.errors import PromotionRefusedError
 
 if TYPE_CHECKING:
     from fraud.model.bundle import Bundle
@@ -135,7 +136,7 @@ def _data(story: Story) -> None:
 
 
 def _model(story: Story) -> tuple[ModelRef, Bundle, Policy, date]:
-    """Search, train the winner, make it champion; measure the published settings beside it."""
+    """Search, train the winner, let the gate decide on it; measure the published settings beside it."""
     from fraud.jobs import evaluate  # as above
     from tuning import winner
 
@@ -157,9 +158,10 @@ def _model(story: Story) -> tuple[ModelRef, Bundle, Policy, date]:
             storage=work.runs,
             reports=work.reports,
             end=end,
-            alias="champion",
+            alias="challenger",
         ),
     )
+    story.stage("promote", lambda: _promote(story))
     story.stage(
         "evaluate",
         lambda: evaluate.run(
@@ -177,6 +179,30 @@ def _model(story: Story) -> tuple[ModelRef, Bundle, Policy, date]:
     ref = registry.resolve("champion")
     bundle, policy = registry.fetch(ref, work.models)
     return ref, bundle, policy, end
+
+
+def _promote(story: Story) -> dict[str, Any]:
+    """Ask the gate; where there is a champion of an earlier run, it stays if the new model is refused."""
+    from fraud.jobs import promote  # as above
+
+    settings, work, registry = story.settings, wiring.work(story.settings), wiring.registry(story.settings)
+    try:
+        return promote.run(
+            wiring.lake(settings),
+            registry,
+            version="challenger",
+            alias="champion",
+            actor="fraud demo",
+            reason="the demo's newest model",
+            force=False,
+            terms=promote.Terms(settings.promotion, settings.labels),
+            cache=work.models,
+            reports=work.reports,
+        )
+    except PromotionRefusedError as refused:
+        if "champion" not in registry.aliases():
+            raise
+        return {"how": "refused", "failed": list(refused.failed), "report": refused.report}
 
 
 def _use(story: Story, ref: ModelRef, bundle: Bundle, policy: Policy, first: date) -> None:

@@ -51,12 +51,18 @@ def _quality(report: dict[str, Any]) -> list[str]:
         )
     trained = report["stages"]["tune"]["train"]
     lines.append(
-        f"champion: version {trained['model_version']}, average precision "
-        f"{trained['average_precision']:.4f} on its calibration week"
+        f"challenger: version {trained['model_version']}, average precision "
+        f"{trained['average_precision']:.4f} on its calibration week; {_gate(report['stages']['promote'])}"
     )
     lines.append("Simulated frauds are far easier than real ones: on a bank's own data the same method")
     lines.append("reached an average precision near 0.1.")
     return lines
+
+
+def _gate(promotion: dict[str, Any]) -> str:
+    if promotion["how"] == "refused":
+        return f"the gate keeps the champion before ({promotion['report']})"
+    return "it passed the gate and is champion"
 
 
 def _service(report: dict[str, Any]) -> list[str]:

@@ -94,13 +94,14 @@ def test_the_chapter_runs_word_for_word(environment, served, tmp_path):
             reports += shell(environment, tmp_path, text)
     draft = (tmp_path / "own" / "draft.yaml").read_text(encoding="utf-8")
     assert "# guess:" in draft
-    check, payments, chargebacks, features, trained, measured, scored, state, answer = reports
+    check, payments, chargebacks, features, trained, promoted, measured, scored, state, answer = reports
     assert check["accepted"] == written.rows - written.broken
     assert payments["transactions"] == written.rows - written.broken
     assert payments["rejected_by_reason"] == {"unparsable_amount": written.broken}
     assert (chargebacks["labels"], chargebacks["rejected"]) == (written.chargebacks, 0)
     assert features["transactions"] == written.rows - written.broken - written.refunds
     assert trained["average_precision"] > 0.5
+    assert (promoted["model_version"], promoted["how"]) == (trained["model_version"], "gate")
     assert measured["average_precision"]["mean"] > 0.5
     assert scored["scored"] == features["transactions"]
     assert state["transactions"] > 0

@@ -33,6 +33,7 @@ def test_demo_runs_whole_and_online_equals_batch(ray_cluster, tmp_path):
     assert stages["ingest"]["transactions"] == stages["featurize"]["transactions"] == transactions
     assert stages["serve"]["replay"]["equal"] == stages["serve"]["replay"]["posted"] == 300
     assert stages["serve"]["replay"]["labels"] > 0
+    assert stages["promote"]["how"] == "gate"
     assert stages["score"]["scored"] > 0
     assert stages["evaluate"]["average_precision"]["mean"] > 0.3
     assert stages["monitor"]["newest_matured"]["precision"] is not None

@@ -8,7 +8,7 @@ import pytest
 import ray
 from factories_train import FEATURE_SET, make_lake
 
-from fraud.errors import NotEnoughDataError, TableNotFoundError
+from fraud.errors import ConfigError, NotEnoughDataError, TableNotFoundError
 from fraud.jobs import train
 from fraud.jobs.reference import profile
 from fraud.model import histogram
@@ -40,7 +40,7 @@ def run(lake, tmp_path, *, settings=SETTINGS, **changes):
 
 def test_a_training_becomes_a_verified_version(lake, tmp_path, ray_cluster):
     make_lake(lake, days=27)
-    report, registry = run(lake, tmp_path, alias="champion")
+    report, registry = run(lake, tmp_path, alias="challenger")
     # 27 days from 1 March: calibration is the 3 days before the newest 7, training 8 days before 7 more.
     assert (report["calibration"]["first"], report["calibration"]["last"]) == ("2026-03-18", "2026-03-20")
     assert (report["train"]["first"], report["train"]["last"]) == ("2026-03-03", "2026-03-10")
@@ -50,9 +50,9 @@ def test_a_training_becomes_a_verified_version(lake, tmp_path, ray_cluster):
     assert report["average_precision"] > 0.95  # the amount alone decides
     assert report["auc_roc"] > 0.95
 
-    bundle, policy = registry.fetch("champion", tmp_path / "cache")
+    bundle, policy = registry.fetch("challenger", tmp_path / "cache")
     assert (bundle.digest, policy.to_json()) == (report["digest"], report["policy"])
-    assert report["model_version"] == registry.resolve("champion").version == "1"
+    assert report["model_version"] == registry.resolve("challenger").version == "1"
     assert bundle.reference["amount"].rows == 400
     assert bundle.reference["score"].rows == 150
     assert bundle.metadata["split"]["calibration"] == ["2026-03-18", "2026-03-21"]
@@ -72,6 +72,11 @@ def test_a_training_becomes_a_verified_version(lake, tmp_path, ray_cluster):
     assert worth["card_precision_5"] <= worth["card_precision_5_ceiling"]
     run_artifacts = tmp_path / "artifacts" / report["run_id"] / "artifacts"
     assert (run_artifacts / "calibration" / "reliability.png").stat().st_size > 0
+
+
+def test_a_training_never_makes_a_champion(lake, tmp_path):
+    with pytest.raises(ConfigError, match="fraud promote"):
+        run(lake, tmp_path, alias="champion")
 
 
 def test_too_little_data_is_said_before_training(lake, tmp_path):
