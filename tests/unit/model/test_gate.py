@@ -10,6 +10,7 @@ import pytest
 
 from fraud.model import gate
 from fraud.model.gate import Contender, Rows
+from fraud.model.metrics import average_precision
 from fraud.model.policy import Policy
 from fraud.settings import PromotionSettings
 
@@ -71,8 +72,9 @@ def test_a_worse_model_is_refused_for_its_ranking_and_its_cost():
 def test_a_difference_that_may_be_chance_is_refused():
     on = rows()
     champion = contender(on, skill=0.6, seed=1)
-    other = contender(on, skill=0.6, seed=2)  # as good, but on other frauds
+    other = contender(on, skill=0.6, seed=3)  # as good, but on other frauds
     check = gate.judge(on, other, champion, SETTINGS)[0]
+    assert average_precision(on.is_fraud, other.score) > average_precision(on.is_fraud, champion.score)
     assert -0.1 < check.value < -SETTINGS.max_precision_loss
     assert not check.passed
     assert gate.judge(on, other, champion, SETTINGS.model_copy(update={"max_precision_loss": 0.1}))[0].passed
