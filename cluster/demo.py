@@ -195,7 +195,7 @@ def _promote(story: Story) -> dict[str, Any]:
             actor="fraud demo",
             reason="the demo's newest model",
             force=False,
-            terms=promote.Terms(settings.promotion, settings.labels),
+            terms=promote.Terms(settings.promotion, settings.labels, settings.policy),
             cache=work.models,
             reports=work.reports,
         )

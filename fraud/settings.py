@@ -150,7 +150,9 @@ class PromotionSettings(Section):
     )
     resamples: int = Field(default=1000, ge=500, le=100_000, description="Of cards, for that interval.")
     max_cost_increase: float = Field(
-        default=0.005, ge=0, description="What its decisions may cost more, over the value of all frauds."
+        default=0.005,
+        ge=0,
+        description="What its decisions may cost more, over what approving all frauds costs.",
     )
     min_precision_lift: float = Field(
         default=5.0, ge=1, description="A first champion's average precision over the share of frauds."

@@ -11,12 +11,13 @@ import multiprocessing
 import sys
 from pathlib import Path
 
+from fraud.model.cost import Costs
 from fraud.model.policy import Policy
 from fraud.storage.lake import Lake
 from fraud.storage.registry import Registry
 from fraud.storage.tracking import Tracking
 
-POLICY = Policy(version="1", review_probability=0.3, decline_probability=0.9)
+POLICY = Policy("1", Costs(200, 1.0, 0, 5000), 0.0)
 
 
 def promote(number: int, registry: Registry, tracking: Tracking, bundle: Path, times: int) -> None:

@@ -61,7 +61,7 @@ def promote(
     from fraud.jobs.promote import Terms, run
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
-    terms = Terms(settings.promotion, settings.labels, _day(first), _after(last))
+    terms = Terms(settings.promotion, settings.labels, settings.policy, _day(first), _after(last))
     is_gated = alias == "champion" and not force
     with connect(settings.ray, name="fraud promote") if is_gated else nullcontext():
         return run(

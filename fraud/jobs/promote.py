@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,14 +20,17 @@ from fraud.jobs import proof, verify_features
 from fraud.jobs.contest import contest, later_days
 from fraud.model import gate
 from fraud.model.bundle import Bundle, golden_rows
-from fraud.model.gate import Check, Verdict
-from fraud.model.policy import Policy
-from fraud.settings import LabelSettings, PromotionSettings
+from fraud.model.gate import Check, Contender, Rows, Verdict
+from fraud.model.policy import Policy, prices
+from fraud.settings import LabelSettings, PolicySettings, PromotionSettings
 from fraud.storage.lake import Lake
 from fraud.storage.promotions import CHAMPION, FORCED, GATE, PLAIN, require_reason
 
 if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
     from fraud.storage.registry import ModelRef, Registry
+
+UNCHANGED: Final = "unchanged"
+"""The alias points there already."""
 
 _TIMED: Final = 300
 """Rows scored one by one to measure how long one takes."""
@@ -53,12 +58,14 @@ class Terms:
     Attributes:
         promotion: The limits.
         labels: When truth is known.
+        policy: What decisions cost.
         first: First day to compare on; None: as many of the newest as the settings say.
         last: The day after the last one; None: the last day whose truth is known.
     """
 
     promotion: PromotionSettings
     labels: LabelSettings
+    policy: PolicySettings
     first: date | None = None
     last: date | None = None
 
@@ -103,34 +110,46 @@ def run(
     """
     require_reason(actor, reason)
     model, present = _fetch(registry, version, cache), registry.aliases().get(alias)
-    ref = model.ref
-    report, kept, how = None, None, FORCED if force else PLAIN
-    if alias == CHAMPION and not force and present != ref.version:
-        champion = _fetch(registry, present, cache) if present else None
-        report = _report(lake, model, champion, terms, actor=actor, reason=reason)
-        file, kept, how = _write(report, reports), registry.note_report(ref, report), GATE
-        if not report["passed"]:
-            raise PromotionRefusedError(ref.name, ref.version, report["failed"], str(file))
-    if present == ref.version:
+    done: dict[str, Any] = {
+        **model.ref.named(alias),
+        "from": present,
+        "how": PLAIN,
+        "report": None,
+        "gate": None,
+    }
+    if present == model.ref.version:
         registry.settle(alias)
-    else:
-        registry.set_alias(alias, ref.version, actor, reason, how=how, report=kept, expected=present)
-    return {**ref.named(alias), "from": present, "how": how, "report": report and str(file), "gate": report}
+        return {**done, "how": UNCHANGED}
+    kept = None
+    if force:
+        done["how"] = FORCED
+    elif alias == CHAMPION:
+        champion = _fetch(registry, present, cache) if present else None
+        with TemporaryDirectory() as drawings:
+            report = _report(lake, model, champion, terms, Path(drawings))
+            report |= {"actor": actor, "reason": reason}
+            kept = registry.note_report(model.ref, report, Path(drawings))
+        file = _write(report, reports)
+        if not report["passed"]:
+            raise PromotionRefusedError(model.ref.name, model.ref.version, report["failed"], str(file))
+        done |= {"how": GATE, "report": str(file), "gate": report}
+    how = str(done["how"])
+    registry.set_alias(alias, model.ref.version, actor, reason, how=how, report=kept, expected=present)
+    return done
 
 
-def _report(
-    lake: Lake, model: Model, champion: Model | None, terms: Terms, *, actor: str, reason: str
-) -> dict[str, Any]:
-    """What was measured of a model beside the champion, as JSON values."""
-    measured, verdict = _judge(lake, model, champion, terms)
+def _report(lake: Lake, model: Model, champion: Model | None, terms: Terms, drawings: Path) -> dict[str, Any]:
+    """What was measured of a model beside the champion, as JSON values; drawings go into a folder."""
+    measured, checks = _compare(lake, model, champion, terms, drawings)
+    checks.append(gate.quick(_latency_ms(model), terms.promotion))
+    checks.append(_proved(lake, model.bundle.feature_set, terms.promotion.proof_days))
+    verdict = Verdict(tuple(checks))
     return {
         "model": model.ref.name,
         "model_version": model.ref.version,
         "digest": model.ref.digest,
         "champion": champion.ref.version if champion else None,
         "at": datetime.now(UTC).isoformat(),
-        "actor": actor,
-        "reason": reason,
         "evaluation": measured,
         "limits": terms.promotion.model_dump(),
         "failed": verdict.failed,
@@ -143,18 +162,8 @@ def _fetch(registry: Registry, reference: str, cache: Path) -> Model:
     return Model(ref, *registry.fetch(ref, cache))
 
 
-def _judge(
-    lake: Lake, challenger: Model, champion: Model | None, terms: Terms
-) -> tuple[dict[str, Any], Verdict]:
-    """Return what was measured on, and the checks."""
-    measured, checks = _compare(lake, challenger, champion, terms)
-    checks.append(gate.quick(_latency_ms(challenger), terms.promotion))
-    checks.append(_proved(lake, challenger.bundle.feature_set, terms.promotion.proof_days))
-    return measured, Verdict(tuple(checks))
-
-
 def _compare(
-    lake: Lake, challenger: Model, champion: Model | None, terms: Terms
+    lake: Lake, challenger: Model, champion: Model | None, terms: Terms, drawings: Path
 ) -> tuple[dict[str, Any], list[Check]]:
     """Compare on later days; that there are none, or too few rows, is a check that fails."""
     models = [(model.bundle, model.policy) for model in (challenger, champion) if model]
@@ -171,6 +180,7 @@ def _compare(
         rows, contenders = contest(lake, models, period, maturity_d=maturity_d)
     except NotEnoughDataError as error:
         return {}, [Check("later_rows", None, None, passed=False, says=str(error))]
+    _draw(rows, contenders, drawings)
     count, frauds = len(rows.is_fraud), int(np.count_nonzero(rows.is_fraud))
     measured = {
         "first": period.first.isoformat(),
@@ -181,19 +191,36 @@ def _compare(
     }
     checks = [gate.enough(count, frauds, terms.promotion)]
     if checks[0].passed:
-        checks += gate.judge(rows, contenders[0], contenders[1] if champion else None, terms.promotion)
+        checks += gate.judge(
+            rows,
+            contenders[0],
+            contenders[1] if champion else None,
+            costs=prices(terms.policy),
+            settings=terms.promotion,
+        )
     return measured, checks
+
+
+def _draw(rows: Rows, contenders: Sequence[Contender], folder: Path) -> None:
+    """Ranking of both models, calibration of the challenger."""
+    from fraud.model import precision_recall_plot, reliability_plot  # matplotlib is no use to the workers
+
+    if not 0 < np.count_nonzero(rows.is_fraud) < len(rows.is_fraud):
+        return
+    scores = {name: each.score for name, each in zip(("challenger", "champion"), contenders, strict=False)}
+    precision_recall_plot.draw(rows.is_fraud, scores, folder / "precision_recall.png")
+    reliability_plot.draw(contenders[0].probability, rows.is_fraud, folder / "reliability.png")
 
 
 def _latency_ms(model: Model) -> float:
     """The median time from features to a decision, one row at a time."""
     bundle = model.bundle
     matrix = golden_rows(bundle.reference, bundle.feature_set.names)
-    times = []
+    amount, times = np.array([10_000], np.int64), []
     for number in range(_TIMED):
         row = matrix[number % len(matrix)].reshape(1, -1)
         started = time.perf_counter()
-        model.policy.decide(bundle.probabilities(bundle.scores(row)))
+        model.policy.decide(bundle.probabilities(bundle.scores(row)), amount)
         times.append(time.perf_counter() - started)
     return statistics.median(times) * 1000
 

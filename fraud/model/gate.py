@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud.model.bootstrap import average_precision_differences
+from fraud.model.cost import Costs
 from fraud.model.metrics import average_precision
-from fraud.model.policy import DECLINE, REVIEW, Policy
+from fraud.model.policy import APPROVE, DECLINE, REVIEW, Policy
+from fraud.model.reliability import reliability
 from fraud.settings import PromotionSettings
 
 LOWER: Final = 0.025
 """The lower end of the interval that holds 95 % of the differences."""
-
-_BINS: Final = 20
 
 Floats = NDArray[np.float64]
 
@@ -110,7 +110,12 @@ def enough(rows: int, frauds: int, settings: PromotionSettings) -> Check:
 
 
 def judge(
-    rows: Rows, challenger: Contender, champion: Contender | None, settings: PromotionSettings
+    rows: Rows,
+    challenger: Contender,
+    champion: Contender | None,
+    *,
+    costs: Costs,
+    settings: PromotionSettings,
 ) -> list[Check]:
     """Compare a challenger with the champion; a first champion is held to absolute figures.
 
@@ -118,15 +123,17 @@ def judge(
         rows: Frauds and others.
         challenger: Who wants to be champion.
         champion: Who is, on the same rows; None where there is none.
+        costs: Of decisions.
         settings: The limits.
     """
-    return [
-        _first(rows, challenger, settings)
-        if champion is None
-        else _better(rows, challenger, champion, settings),
-        *([] if champion is None else [_cheaper(rows, challenger, champion, settings)]),
-        _calibrated(rows, challenger, settings),
-    ]
+    if champion is None:
+        compared = [_first(rows, challenger, settings)]
+    else:
+        compared = [
+            _better(rows, challenger, champion, settings),
+            _cheaper(rows, challenger, champion, costs, settings),
+        ]
+    return [*compared, _calibrated(rows, challenger, settings)]
 
 
 def quick(latency_ms: float, settings: PromotionSettings) -> Check:
@@ -136,21 +143,13 @@ def quick(latency_ms: float, settings: PromotionSettings) -> Check:
     return Check("latency_ms", latency_ms, limit, latency_ms <= limit, says)
 
 
-def cost(contender: Contender, rows: Rows) -> float:
-    """Return what a model's decisions cost, in minor units."""
-    decided = np.array(contender.policy.decide(contender.probability))
-    reviewed, declined = decided == REVIEW, decided == DECLINE
-    missed = rows.amount[rows.is_fraud & ~reviewed & ~declined]
-    refused = np.count_nonzero(declined & ~rows.is_fraud)
-    return float(missed.sum() + 500 * np.count_nonzero(reviewed) + 5000 * refused)
-
-
-def calibration_error(probability: Floats, is_fraud: NDArray[np.bool_]) -> float:
-    """Return the expected calibration error over bins of equally many rows, by rising probability."""
-    order = np.argsort(probability, kind="stable")
-    bins = [part for part in np.array_split(order, _BINS) if len(part)]
-    gaps = [abs(probability[part].sum() - np.count_nonzero(is_fraud[part])) for part in bins]
-    return float(sum(gaps) / len(order))
+def cost(contender: Contender, rows: Rows, costs: Costs) -> float:
+    """Return what a model's decisions cost in minor units, at these prices whatever its policy's are."""
+    decided = np.array(contender.policy.decide(contender.probability, rows.amount), np.str_)
+    missed = costs.loss(rows.amount)[rows.is_fraud & (decided == APPROVE)].sum()
+    reviews = np.count_nonzero(decided == REVIEW)
+    refused = np.count_nonzero(~rows.is_fraud & (decided == DECLINE))
+    return float(missed + reviews * costs.review_cost_minor + refused * costs.friction_cost_minor)
 
 
 def _first(rows: Rows, challenger: Contender, settings: PromotionSettings) -> Check:
@@ -176,16 +175,18 @@ def _better(rows: Rows, challenger: Contender, champion: Contender, settings: Pr
     return Check("average_precision_difference", lower, -settings.max_precision_loss, passed, says)
 
 
-def _cheaper(rows: Rows, challenger: Contender, champion: Contender, settings: PromotionSettings) -> Check:
+def _cheaper(
+    rows: Rows, challenger: Contender, champion: Contender, costs: Costs, settings: PromotionSettings
+) -> Check:
     # A share of the champion's own cost would allow nothing to one that is nearly right.
-    more = settings.max_cost_increase * float(rows.amount[rows.is_fraud].sum())
-    found, limit = cost(challenger, rows), cost(champion, rows) + more
+    more = settings.max_cost_increase * float(costs.loss(rows.amount)[rows.is_fraud].sum())
+    found, limit = cost(challenger, rows, costs), cost(champion, rows, costs) + more
     says = f"its decisions cost {found:,.0f} minor units, at most {limit:,.0f} are allowed"
     return Check("cost_minor", found, limit, found <= limit, says)
 
 
 def _calibrated(rows: Rows, challenger: Contender, settings: PromotionSettings) -> Check:
-    found = calibration_error(challenger.probability, rows.is_fraud)
+    found = reliability(challenger.probability, rows.is_fraud).expected_calibration_error
     limit = settings.max_calibration_error * float(np.mean(rows.is_fraud))
     says = f"its probabilities are off by {found:.5f} on average, at most {limit:.5f} is allowed"
     return Check("calibration_error", found, limit, found <= limit, says)

@@ -132,6 +132,16 @@ def _usable(policy: Policy) -> bool:
     )
 
 
+def prices(settings: PolicySettings) -> Costs:
+    """Return the costs of the settings."""
+    return Costs(
+        review_cost_minor=settings.review_cost_minor,
+        loss_share=settings.loss_share,
+        fraud_cost_minor=settings.fraud_cost_minor,
+        friction_cost_minor=settings.friction_cost_minor,
+    )
+
+
 def fit(probability: Floats, amount: NDArray[np.int64], *, days: int, settings: PolicySettings) -> Policy:
     """Choose the saving above which is reviewed so that the alert budget lasts on the days given.
 
@@ -152,12 +162,7 @@ def fit(probability: Floats, amount: NDArray[np.int64], *, days: int, settings: 
         raise NotEnoughDataError("a policy needs scored transactions of at least one day: ingest more days")
     draft = Policy(
         version="",
-        costs=Costs(
-            review_cost_minor=settings.review_cost_minor,
-            loss_share=settings.loss_share,
-            fraud_cost_minor=settings.fraud_cost_minor,
-            friction_cost_minor=settings.friction_cost_minor,
-        ),
+        costs=prices(settings),
         review_saving_minor=None,
         decline_probability=settings.decline_probability,
         reviews_per_day=settings.reviews_per_day,

@@ -281,18 +281,20 @@ class Registry:
         """
         return model_files.fetch_bundle(connect(self.tracking_uri), ref.run_id, ref.digest, cache)
 
-    def note_report(self, ref: ModelRef, report: Mapping[str, object]) -> str:
+    def note_report(self, ref: ModelRef, report: Mapping[str, object], drawings: Path) -> str:
         """Keep a gate's report with a version: artifacts of its run, a tag, and a table in its description.
 
         Args:
             ref: The version.
             report: With ``passed`` and ``text`` (Markdown).
+            drawings: A folder of files that belong to it.
 
         Returns:
             The folder of artifacts that holds it.
         """
         client = connect(self.tracking_uri)
         folder = f"gate/{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        client.log_artifacts(ref.run_id, str(drawings), folder)
         client.log_dict(ref.run_id, dict(report), f"{folder}/report.json")
         client.log_text(ref.run_id, str(report["text"]), f"{folder}/report.md")
         described = client.get_model_version(self.model_name, ref.version).description or ""

@@ -6,10 +6,10 @@ import json
 import urllib.request
 
 import numpy as np
+from factories_policy import make_policy
 from factories_train import make_bundle
 from mlflow_server import free_port, process, server
 
-from fraud.model.policy import Policy
 from fraud.storage.lake import Lake
 from fraud.storage.registry import Registry
 from fraud.storage.tracking import Tracking
@@ -22,7 +22,7 @@ def test_mlflow_serves_a_registered_version(tmp_path, monkeypatch):
     with server(tmp_path / "server") as url:
         registry = Registry(url, "fraud", Lake(str(tmp_path / "lake")))
         with Tracking(url, "", "drill").run("train") as run:
-            registry.register(run.id, bundle.path, Policy("1", 0.3, 0.9))
+            registry.register(run.id, bundle.path, make_policy("1"))
         registry.set_alias("champion", "1", "ann", "drill")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         port = str(free_port())

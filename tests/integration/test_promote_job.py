@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
+from factories_policy import make_policy
 from factories_train import FEATURE_SET, START, make_bundle, make_lake
 
 from fraud.errors import ChangedMeanwhileError, ConfigError, PromotionRefusedError
 from fraud.jobs import featurize, promote, proof
 from fraud.jobs.promote import Terms
-from fraud.model.policy import Policy
-from fraud.settings import FeatureSettings, LabelSettings, PromotionSettings
+from fraud.settings import FeatureSettings, LabelSettings, PolicySettings, PromotionSettings
 from fraud.storage.lake import Lake
 from fraud.storage.registry import Registry
 from fraud.storage.tracking import Tracking, connect
 
 pytestmark = pytest.mark.ray
 
-POLICY = Policy(version="1", review_probability=0.3, decline_probability=0.9)
-TERMS = Terms(PromotionSettings(min_rows=500, resamples=500), LabelSettings())
+POLICY = make_policy("1")
+TERMS = Terms(PromotionSettings(min_rows=500, resamples=500), LabelSettings(), PolicySettings())
 DAYS = 40
 MATURE = date(2026, 4, 9)
 """The first day whose truth is not known: 7 days before the newest label, of the 9th, became known."""
@@ -113,7 +114,12 @@ def test_a_better_model_takes_the_place_and_a_worse_one_does_not(
         assert kept.tags["gate"] == verdict
         assert "average_precision_difference" in kept.description
         files = client.list_artifacts(kept.run_id, kept.tags["gate_report"])
-        assert {Path(file.path).name for file in files} >= {"report.json", "report.md"}
+        assert {Path(file.path).name for file in files} == {
+            "report.json",
+            "report.md",
+            "precision_recall.png",
+            "reliability.png",
+        }
     assert changes[-1]["report"] == client.get_model_version(registry.model_name, "2").tags["gate_report"]
 
     assert run(lake, registry, tmp_path, "2")["gate"] is None
@@ -130,10 +136,10 @@ def test_a_model_refitted_on_everything_is_challenger_only(lake, store, registry
 
 def test_rows_that_a_model_has_seen_are_not_compared_on(lake, store, registry, tmp_path):
     register(store, registry, tmp_path)
-    seen = Terms(TERMS.promotion, TERMS.labels, first=date(2026, 3, 14))
+    seen = replace(TERMS, first=date(2026, 3, 14))
     with pytest.raises(PromotionRefusedError, match="trained or calibrated on days before 2026-03-15"):
         run(lake, registry, tmp_path, "1", terms=seen)
-    young = Terms(TERMS.promotion, TERMS.labels, last=date(2026, 4, 10))
+    young = replace(TERMS, last=date(2026, 4, 10))
     with pytest.raises(PromotionRefusedError, match=f"from {MATURE} on is not known yet"):
         run(lake, registry, tmp_path, "1", terms=young)
 
@@ -202,5 +208,5 @@ def test_another_promotion_meanwhile_ends_this_one(lake, store, registry, tmp_pa
 
     monkeypatch.setattr(promote, "_report", slow)
     with pytest.raises(ChangedMeanwhileError):
-        run(lake, registry, tmp_path, "1", terms=Terms(TERMS.promotion, TERMS.labels, first=date(2026, 3, 1)))
+        run(lake, registry, tmp_path, "1", terms=replace(TERMS, first=date(2026, 3, 1)))
     assert registry.resolve("champion").version == "2"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from factories_policy import make_policy
 from factories_train import make_bundle
 from mlflow_server import server
 from promotion_race import race
 
 from fraud.errors import ConfigError
-from fraud.model.policy import Policy
 from fraud.storage.lake import Lake
 from fraud.storage.registry import Registry
 from fraud.storage.tracking import Tracking
 
-POLICY = Policy(version="1", review_probability=0.3, decline_probability=0.9)
+POLICY = make_policy("1")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_a_server_keeps_versions_and_the_lake_their_history(url, lake, tmp_path)
     rows = np.random.default_rng(0).random((20, 3)).astype(np.float32)
     np.testing.assert_array_equal(fetched.scores(rows), bundle.scores(rows))
     assert (fetched.digest, policy) == (bundle.digest, POLICY)
-    other = Policy(version="2", review_probability=0.2, decline_probability=0.95)
+    other = make_policy("2", review_saving_minor=300.0)
     elsewhere.set_policy("2", other, "bob", "more reviewers")
     assert registry.fetch("champion", tmp_path / "cache")[1] == other
     assert elsewhere.roll_back("champion", "bob", "false alarms").version == "1"
