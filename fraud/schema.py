@@ -179,6 +179,7 @@ READINGS_SCHEMA: Final = pa.schema(
     ]
 )
 """One row a reading of test weeks, numbered from 1; ``configuration`` and ``figures`` are JSON."""
+
 PROMOTIONS_SCHEMA: Final = pa.schema(
     [
         pa.field("number", pa.int64(), nullable=False),

@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factories_policy import COSTS, make_policy
+from factories_policy import make_policy
 
 from fraud.model import gate
+from fraud.model.cost import Costs
 from fraud.model.gate import Contender, Rows
 from fraud.model.metrics import average_precision
 from fraud.settings import PromotionSettings
 
 SETTINGS = PromotionSettings(resamples=500)
-POLICY = make_policy("1", review_saving_minor=2_000.0)
+COSTS = Costs(review_cost_minor=200, loss_share=1.0, fraud_cost_minor=0, friction_cost_minor=5000)
+POLICY = make_policy("1", costs=COSTS, review_saving_minor=2_000.0)
 N, CARDS = 20_000, 2_000
 
 
