@@ -32,7 +32,7 @@ SPACE: Final[Mapping[str, Range]] = {
     "rounds": Range(50, 300, step=10),
     "min_child_weight": Range(0.1, 20.0, log=True),
     "subsample": Range(0.5, 1.0),
-    "colsample_bytree": Range(0.5, 1.0),
+    "colsample_bytree": Range(0.2, 1.0),
     "reg_lambda": Range(0.1, 20.0, log=True),
 }
 
