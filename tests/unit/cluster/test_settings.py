@@ -38,6 +38,12 @@ def test_base_names_every_setting_with_its_default() -> None:
     assert base == Settings().model_dump(mode="json")
 
 
+def test_champion_settings_are_settings() -> None:
+    settings = load(CONFIGS / "champion.yaml")
+    assert settings.features.feature_set == "rich"
+    assert settings.train.train_d == settings.evaluate.train_d
+
+
 def test_later_file_overrides_setting_by_setting(tmp_path: Path) -> None:
     settings = load(write(tmp_path, "train:\n  rounds: 7\n"))
     assert settings.train.rounds == 7
