@@ -13,7 +13,7 @@ DEFAULTS: Final = {
     "RAY_TRAIN_V2_ENABLED": "1",
     # A busy machine starts workers slowly; a frozen worker is noticed; a short training is not waited for.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
-    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "30",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -32,6 +32,8 @@ DEFAULTS: Final = {
 LOCAL_DEFAULTS: Final = {
     # A replica waits this long for load balancers elsewhere to forget it: here there are none.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    # Nobody takes this machine away with a warning; watching for it costs every training a process.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
 

@@ -75,6 +75,22 @@ class TrainSettings(Section):
     max_bin: int = Field(default=4096, ge=2, le=1_048_576)
     base_score: float = Field(default=0.5, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
+    negative_share: float = Field(
+        default=1.0, gt=0, le=1, description="Of the genuine rows, trained on; scores are corrected for it."
+    )
+    min_frauds: int = Field(default=10, ge=1, description="Fewer are refused before anything is trained.")
+    external_memory: bool = Field(
+        default=False, description="Bins on the worker's disk instead of in its memory: slower, and no limit."
+    )
+    checkpoint_rounds: int = Field(
+        default=25, ge=1, description="A lost worker costs at most so many rounds, and a new start."
+    )
+    collective_timeout_s: int = Field(
+        default=45,
+        ge=1,
+        description="How long workers wait for each other before they fail and start again.",
+    )
+    max_failures: int = Field(default=3, ge=0, description="Of workers, before a training fails.")
     train_d: int = Field(default=28, ge=1, le=4000, description="Days of transactions a model is fitted on.")
     calibration_d: int = Field(default=7, ge=1, le=400, description="Days after them to calibrate on.")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 
-def encode(columns: Mapping[str, NDArray[np.float64]], names: Sequence[str]) -> NDArray[np.float32]:
+def encode(columns: Mapping[str, NDArray[np.floating[Any]]], names: Sequence[str]) -> NDArray[np.float32]:
     """Return the matrix of the named columns.
 
     Args:
@@ -31,5 +32,6 @@ def matrix(table: pa.Table, names: Sequence[str]) -> NDArray[np.float32]:
     return encode({name: _floats(table.column(name)) for name in names}, names)
 
 
-def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return np.asarray(column.to_numpy(), np.float64)
+def _floats(column: pa.ChunkedArray) -> NDArray[np.floating[Any]]:
+    values = column.to_numpy()
+    return values if values.dtype == np.float32 else np.asarray(values, np.float64)

@@ -18,7 +18,7 @@ from ray.data import Dataset
 
 from fraud.errors import ConfigError, NotEnoughDataError
 from fraud.features.spec import FeatureSet
-from fraud.jobs import engine, proof, provenance
+from fraud.jobs import engine, proof, provenance, shards
 from fraud.jobs.examples import FIELDS, days, examples, labels_of, micros, pin
 from fraud.jobs.periods import Period, Periods, periods
 from fraud.jobs.reference import Profile, profile
@@ -195,7 +195,7 @@ def _rows(plan: Plan) -> Rows:
         NotEnoughDataError: A period lacks frauds, or has nothing else.
     """
     names = plan.feature_set.names
-    train = plan.examples(plan.days.train, ["is_fraud"])
+    train = plan.examples(plan.days.train, shards.columns(plan.train))
     calibrated = plan.examples(plan.days.calibration, [field.name for field in FIELDS])
     seen = profile(train, names)
     for period, counted in ((plan.days.train, seen), (plan.days.calibration, profile(calibrated, ()))):

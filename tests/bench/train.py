@@ -1,0 +1,140 @@
+r"""Training on N rows: the product's engine on two workers against one plain XGBoost with two threads.
+
+Both read the same Parquet files, made in the work directory and kept there for the next run, and both are
+told the same parameters. Settings of the product that are to differ are given as FRAUD_SECTION__NAME.
+
+    make bench-train ROWS=17500000
+    make bench-train ROWS=17500000 OPTIONS="--engine xgboost_ray"
+    FRAUD_TRAIN__EXTERNAL_MEMORY=true make bench-train ROWS=17500000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from support import training_rows
+from support.memory import PeakMemory
+
+from cluster.settings import load
+from fraud.features.encode import matrix
+from fraud.model.booster import booster_params, from_json, predict
+from fraud.model.metrics import average_precision
+
+SUPPORT = Path(__file__).parent / "support"
+SMALL_ROWS = 5_000_000
+"""Up to so many rows are measured three times, more of them once."""
+BYTES_A_ROW = 150
+"""Disk for the files and for what may spill."""
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench-train", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_750_000)
+    parser.add_argument("--engine", choices=("ray_train", "xgboost_ray"), default="ray_train")
+    parser.add_argument("--no-peer", dest="peer", action="store_false", help="ours alone")
+    parser.add_argument("--repeat", type=int, default=0, help="runs of each, the fastest counts")
+    parser.add_argument("--num-cpus", type=int, default=2)
+    parser.add_argument("--object-store-bytes", type=int, default=2 * 2**30)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fraud-bench")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(options.work).free, options.rows * BYTES_A_ROW
+    if free < needed:
+        parser.error(
+            f"{options.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} are needed: see --work"
+        )
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
+    # The clusters of other people are not what is measured.
+    os.environ.pop("RAY_ADDRESS", None)
+    print(json.dumps(_measure(options)))
+
+
+def _measure(options: argparse.Namespace) -> Result:
+    folder = training_rows.make(options.work, options.rows)
+    runs: dict[str, Callable[[Path], Result]] = {"ours": partial(_ours, folder, options)}
+    if options.peer:
+        runs["peer"] = partial(_plain, folder, options)
+    load_before = os.getloadavg()[0]
+    results: dict[str, list[Result]] = {name: [] for name in runs}
+    with tempfile.TemporaryDirectory() as boosters:
+        for _ in range(options.repeat or (3 if options.rows <= SMALL_ROWS else 1)):
+            for name, run in runs.items():
+                booster = Path(boosters) / f"{name}.json"
+                results[name].append(run(booster) | {"average_precision": _precision(booster, folder)})
+                print(f"{name}: {results[name][-1]}", file=sys.stderr)
+    best = {name: _best(options.rows, results[name]) for name in runs}
+    ours, peer = best["ours"], best.get("peer")
+    return {
+        "rows": options.rows,
+        "ours": ours,
+        "peer": peer,
+        "ratio": peer and round(peer["seconds"] / ours["seconds"], 3),
+        "wall_over_peer": peer and round(ours["seconds"] / peer["seconds"], 3),
+        "peak_over_peer": peer and round(ours["peak_bytes"] / peer["peak_bytes"], 3),
+        "load_before": round(load_before, 2),
+        "options": {name: str(value) if name == "work" else value for name, value in vars(options).items()},
+    }
+
+
+def _ours(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
+    sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
+    command = ["-m", "support.our_training", str(folder), str(booster), "--engine", options.engine, *sizes]
+    return _run(command, PYTHONPATH=f"{SUPPORT.parent}")
+
+
+def _plain(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
+    train = load().train
+    params = json.dumps(booster_params(train) | {"nthread": options.num_cpus})
+    sizes = ["--label", training_rows.LABEL, "--params", params, "--rounds", str(train.rounds)]
+    return _run([str(SUPPORT / "plain_training.py"), str(folder), str(booster), *sizes])
+
+
+def _run(command: list[str], **environment: str) -> Result:
+    """Run one of the two in a process of its own; the last line of its output is its result."""
+    with PeakMemory() as memory:
+        ended = subprocess.run(
+            [sys.executable, *command],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    if ended.returncode:
+        sys.exit(f"{' '.join(command)}\nended with {ended.returncode}; what it said is above")
+    result: Result = json.loads(ended.stdout.splitlines()[-1])
+    return result | {"peak_bytes": memory.peak_bytes}
+
+
+def _precision(booster: Path, folder: Path) -> float:
+    table = pq.read_table(folder / "test.parquet")
+    truth = np.asarray(table.column(training_rows.LABEL).to_numpy(), np.bool_)
+    scores = predict(from_json(booster.read_bytes(), path=str(booster)), matrix(table, training_rows.NAMES))
+    return average_precision(truth, scores)
+
+
+def _best(rows: int, results: list[Result]) -> Result:
+    """The fastest run; of the memory, the most that any run took."""
+    fastest = min(results, key=lambda result: float(result["seconds"]))
+    return json.loads(json.dumps(fastest), parse_float=lambda text: round(float(text), 4)) | {
+        "rows_per_s": round(rows / fastest["seconds"]),
+        "peak_bytes": max(result["peak_bytes"] for result in results),
+        "all_seconds": [round(result["seconds"], 3) for result in results],
+    }
+
+
+if __name__ == "__main__":
+    main()
