@@ -168,6 +168,7 @@ SCORES_SCHEMA: Final = pa.schema(
 READINGS_SCHEMA: Final = pa.schema(
     [
         pa.field("ordinal", pa.int64(), nullable=False),
+        pa.field("headline", pa.bool_(), nullable=False),
         pa.field("read_at", TIME, nullable=False),
         pa.field("protocol", pa.string(), nullable=False),
         pa.field("feature_set", pa.string(), nullable=False),

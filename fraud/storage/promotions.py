@@ -8,16 +8,13 @@ promotes again; nobody here reads it where there is an entry.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import pyarrow as pa
-
 from fraud import schema
-from fraud.errors import ChangedMeanwhileError, ConfigError
+from fraud.errors import ConfigError
+from fraud.storage import numbered
 from fraud.storage.lake import Lake
 
 CHAMPION: Final = "champion"
@@ -31,9 +28,6 @@ ROLLBACK: Final = "rollback"
 
 POLICY: Final = "policy"
 """In place of an alias, where the policy in force for a version is what changed."""
-
-_ATTEMPTS: Final = 50
-"""Of an entry, against others who write one at the same moment."""
 
 Change = dict[str, Any]
 """A row of ``schema.PROMOTIONS_SCHEMA``, ``at`` in ISO format."""
@@ -70,23 +64,15 @@ class Promotions:
         Raises:
             ChangedMeanwhileError: Others came first time and again.
         """
-        for attempt in range(_ATTEMPTS):
+
+        def entry() -> tuple[int, Change]:
             so_far = self.all()
-            change = {
-                **make(so_far),
-                "number": len(so_far) + 1,
-                "at": datetime.now(UTC),
-                "model": self._model,
-            }
-            row = pa.Table.from_pylist([change], schema=schema.PROMOTIONS_SCHEMA)
-            try:
-                app = f"{schema.PROMOTIONS}:{self._model}"
-                self._lake.append_next(schema.PROMOTIONS, row, app=app, number=change["number"])
-            except ChangedMeanwhileError:
-                time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311  # so that writers part
-                continue
-            return {**change, "at": change["at"].isoformat()}
-        raise ChangedMeanwhileError(schema.PROMOTIONS)
+            number = len(so_far) + 1
+            return number, {**make(so_far), "number": number, "at": datetime.now(UTC), "model": self._model}
+
+        app = f"{schema.PROMOTIONS}:{self._model}"
+        change = numbered.add(self._lake, schema.PROMOTIONS, schema.PROMOTIONS_SCHEMA, app=app, make=entry)
+        return {**change, "at": change["at"].isoformat()}
 
 
 def current(changes: Sequence[Change], alias: str, version: str | None = None) -> str | None:

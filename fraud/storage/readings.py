@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
-
-import pyarrow as pa
+from typing import Any
 
 from fraud import schema
-from fraud.errors import ChangedMeanwhileError
+from fraud.storage import numbered
 from fraud.storage.lake import Lake
-
-_ATTEMPTS: Final = 50
-"""Of a row, against others who read at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +69,14 @@ def append(lake: Lake, reading: Reading) -> Entry:
     Raises:
         ChangedMeanwhileError: Others noted readings at the same moment, time and again.
     """
-    for attempt in range(_ATTEMPTS):
+
+    def row() -> tuple[int, dict[str, Any]]:
         before = entries(lake)
         ordinal = len(before) + 1
-        row = pa.Table.from_pylist([_row(reading, ordinal)], schema=schema.READINGS_SCHEMA)
-        try:
-            lake.append_next(schema.READINGS, row, app=schema.READINGS, number=ordinal)
-        except ChangedMeanwhileError:
-            time.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311  # so that writers part
-            continue
-        return Entry(ordinal, _is_first(reading, before), reading.configuration_digest)
-    raise ChangedMeanwhileError(schema.READINGS)
+        return ordinal, _row(reading, ordinal, headline=_is_first(reading, before))
+
+    noted = numbered.add(lake, schema.READINGS, schema.READINGS_SCHEMA, app=schema.READINGS, make=row)
+    return Entry(noted["ordinal"], noted["headline"], reading.configuration_digest)
 
 
 def entries(lake: Lake) -> list[dict[str, Any]]:
@@ -101,9 +91,10 @@ def _is_first(reading: Reading, before: Sequence[Mapping[str, Any]]) -> bool:
     return all((row["protocol"], row["features_version"]) != key for row in before)
 
 
-def _row(reading: Reading, ordinal: int) -> dict[str, Any]:
+def _row(reading: Reading, ordinal: int, *, headline: bool) -> dict[str, Any]:
     return {
         "ordinal": ordinal,
+        "headline": headline,
         "read_at": datetime.now(UTC),
         "protocol": reading.protocol,
         "feature_set": reading.feature_set,
