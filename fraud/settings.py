@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,7 +60,7 @@ class TrainSettings(Section):
     precision on fraud data: an automatic base score and 256 quantile bins blur the tails.
     """
 
-    engine: str = Field(default="ray_train", pattern="^(ray_train|xgboost_ray)$")
+    engine: Literal["ray_train", "xgboost_ray"] = "ray_train"
     workers: int = Field(default=2, ge=1, le=512)
     cpus_per_worker: float = Field(
         default=0.5, gt=0, description="Leave CPUs for Ray Data, which feeds them."
