@@ -79,7 +79,7 @@ class TrainSettings(Section):
     negative_share: float = Field(
         default=1.0, gt=0, le=1, description="Of the genuine rows, trained on; scores are corrected for it."
     )
-    min_frauds: int = Field(default=10, ge=1, description="Fewer are refused before anything is trained.")
+    min_frauds: int = Field(default=5, ge=1, description="Fewer are refused before anything is trained.")
     external_memory: bool = Field(
         default=False, description="Bins on the worker's disk instead of in its memory: slower, and no limit."
     )

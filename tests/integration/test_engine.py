@@ -68,7 +68,7 @@ def test_shards_hold_every_row_once(tmp_path: Path) -> None:
     [
         (make_table(1, seed=5), "fewer than train.workers = 2"),
         (make_table(50, seed=5).filter(pa.array([False] * 50)), "there are 0"),
-        (make_table(50, seed=5), r"hold 3 frauds, fewer than train\.min_frauds = 10"),
+        (make_table(50, seed=5), r"hold 3 frauds, fewer than train\.min_frauds = 5"),
         (make_table(50, seed=5).set_column(1, "is_fraud", pa.array([False] * 50)), "no fraud"),
         (make_table(50, seed=5).set_column(1, "is_fraud", pa.array([True] * 50)), "nothing but fraud"),
     ],

@@ -61,12 +61,12 @@ def test_a_simulation_judges_what_is_known(lake, bundle, ray_cluster):
 
 
 @pytest.fixture
-def work(bundle, tmp_path):
+def work(bundle, lake, tmp_path):
     """A work directory whose champion is a model with a policy."""
     work = tmp_path / "work"
     uri = f"sqlite:///{work}/mlflow.db"
     with Tracking(uri, str(work / "artifacts"), "fraud").run("train") as run:
-        registry = Registry(uri, "fraud", work)
+        registry = Registry(uri, "fraud", lake)
         registry.register(run.id, bundle.path, make_policy("1"))
     registry.set_alias("champion", "1", "ann", "first")
     return work
@@ -74,7 +74,7 @@ def work(bundle, tmp_path):
 
 def test_policies_are_put_in_force_by_command(work, lake, ray_cluster, capfd):
     make_lake(lake, days=6)
-    registry = Registry(f"sqlite:///{work}/mlflow.db", "fraud", work)
+    registry = Registry(f"sqlite:///{work}/mlflow.db", "fraud", lake)
 
     def fraud(*words, code=0):
         assert main(["policy", *words, "--lake", lake.uri, "--work", str(work)]) == code
