@@ -21,6 +21,7 @@ from xgboost.collective import CommunicatorContext, broadcast, get_rank
 from fraud.errors import ClusterError
 from fraud.jobs.boosting import Examples, Progress, boost
 from fraud.jobs.checkpoints import Checkpoints
+from fraud.jobs.failures import reason
 from fraud.jobs.shards import Shards
 from fraud.model.booster import from_json
 from fraud.settings import TrainSettings
@@ -76,9 +77,10 @@ def train(
     try:
         result = _trainer(run).fit()
     except ray.train.TrainingFailedError as error:
+        failures = list(getattr(error, "worker_failures", {}).values()) or [error]
         raise ClusterError(
             f"training failed more often than train.max_failures = {settings.max_failures} allows, at last "
-            f"by: {_reason(error)}. See the workers' logs in the Ray dashboard"
+            f"by: {reason(failures)}. See the workers' logs in the Ray dashboard"
         ) from error
     return [from_json(raw, path=str(folder)) for raw in result.return_value]
 
@@ -117,9 +119,3 @@ def _loop(config: dict[str, Any]) -> list[bytes] | None:
         for index, shards in enumerate(run.datasets)
     ]
     return boosters if rank == 0 else None
-
-
-def _reason(error: ray.train.TrainingFailedError) -> str:
-    """The last line of the first failure's own text."""
-    failures = list(getattr(error, "worker_failures", {}).values())
-    return str(failures[0] if failures else error).strip().rpartition("\n")[2]

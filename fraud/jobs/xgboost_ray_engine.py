@@ -34,6 +34,7 @@ from xgboost_ray.session import get_actor_rank
 from fraud.errors import ClusterError
 from fraud.jobs.boosting import Examples, Keep, Progress
 from fraud.jobs.checkpoints import Checkpoints
+from fraud.jobs.failures import reason
 from fraud.jobs.shards import Piece, Shards
 from fraud.model.booster import booster_params, from_json, to_json
 from fraud.settings import TrainSettings
@@ -79,9 +80,9 @@ def train(
             if failures > settings.max_failures:
                 raise ClusterError(
                     f"training failed more often than train.max_failures = {settings.max_failures} allows, "
-                    f"at last by: {_reason(error)}. See the actors' logs in the Ray dashboard"
+                    f"at last by: {reason([_root(error)])}. See the actors' logs in the Ray dashboard"
                 ) from error
-            logger.warning("starting again from the last checkpoint: %s", _reason(error))
+            logger.warning("starting again from the last checkpoint: %s", reason([_root(error)]))
     return boosters
 
 
@@ -271,8 +272,7 @@ def _matrix(examples: _ShardMatrix, held: dict[str, list[Piece]]) -> xgb.DMatrix
     return Examples(tuple(held["data"]), examples.names, examples.shards.rows, name).matrix(examples.settings)
 
 
-def _reason(error: BaseException) -> str:
-    """The last line of what went wrong first."""
+def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).strip().rpartition("\n")[2]
+    return error
