@@ -16,6 +16,7 @@ from fraud import schema
 from fraud.errors import NotEnoughDataError
 from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet
+from fraud.jobs import sampling
 from fraud.jobs.examples import CARD, examples, midnight, to_table
 from fraud.jobs.known_cards import without_known
 from fraud.jobs.scored import day_numbers
@@ -39,6 +40,7 @@ class Source:
         maturity: Age from which a transaction without a label counts as genuine.
         known_frauds: Labels of frauds whose cards a protocol leaves out of the validation; None leaves out
             none.
+        negative_share: Of the genuine rows to train on.
     """
 
     lake: Lake
@@ -46,6 +48,7 @@ class Source:
     versions: Mapping[str, int]
     maturity: timedelta
     known_frauds: pa.Table | None = None
+    negative_share: float = 1.0
 
     def read(self, days: tuple[date, date], as_of: datetime) -> Dataset:
         """Return the examples of some days with the truth known at an instant."""
@@ -93,7 +96,7 @@ def load(
 def _load(source: Source, fold: Fold, *, keep_datasets: bool) -> FoldData:
     names = source.feature_set.names
     dataset = source.read(fold.train, midnight(fold.test[0])).materialize()
-    train, test = to_table(dataset), source.validation(fold)
+    train, test = sampling.keep(to_table(dataset), LABEL, source.negative_share), source.validation(fold)
     answers = Answers(
         _truth(test), day_numbers(test.column(schema.PARTITION)), test.column(CARD).combine_chunks()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, timedelta
 
-from fraud.errors import NotEnoughDataError
+from fraud.errors import ConfigError, NotEnoughDataError
 from fraud.features.spec import FeatureSet
 from fraud.jobs.examples import days
 from fraud.model import protocol as protocols
@@ -38,14 +38,21 @@ def plan(
     Raises:
         TableNotFoundError: Nothing has been featurized with this feature set.
         NotEnoughDataError: The days do not reach.
+        ConfigError: The end lies before the protocol's validation was known.
     """
     if tune.protocol:
         first, last = days(lake, versions)
         published = protocols.find(tune.protocol).folds
+        known = max(fold.test[1] for fold in published) + timedelta(days=protocols.DAYS)
+        if end is not None and end < known:
+            raise ConfigError(
+                "--end",
+                f"{tune.protocol} selects by what was known on {known}: end later, or set no protocol",
+            )
         folds = tuple(with_train_days(fold, tune.train_d) for fold in published)
         require_days(f"a search on {tune.protocol}", folds, first=first, last=last)
         return folds
-    return newest(*span(lake, feature_set, end, labels=labels), tune=tune, labels=labels)
+    return newest(*span(lake, feature_set, versions, end, labels=labels), tune=tune, labels=labels)
 
 
 def newest(first: date, last: date, *, tune: TuneSettings, labels: LabelSettings) -> tuple[Fold, ...]:
@@ -72,13 +79,19 @@ def newest(first: date, last: date, *, tune: TuneSettings, labels: LabelSettings
 
 
 def span(
-    lake: Lake, feature_set: FeatureSet, end: date | None, *, labels: LabelSettings
+    lake: Lake,
+    feature_set: FeatureSet,
+    versions: Mapping[str, int],
+    end: date | None,
+    *,
+    labels: LabelSettings,
 ) -> tuple[date, date]:
     """Return the first day with features and the day after the last one whose truth is known.
 
     Args:
         lake: Holds the features.
         feature_set: Which ones.
+        versions: Of the tables, see ``examples.pin``.
         end: Facts known by the start of this day are used; None: the day after the newest one.
         labels: When a transaction without a label counts as genuine.
 
@@ -86,7 +99,8 @@ def span(
         TableNotFoundError: Nothing has been featurized with this feature set.
         NotEnoughDataError: No day has features.
     """
-    found = [part.event_date for part in lake.parts(feature_set.table) if part.event_date is not None]
+    parts = lake.parts(feature_set.table, version=versions[feature_set.table])
+    found = [part.event_date for part in parts if part.event_date is not None]
     if not found:
         raise NotEnoughDataError("no day has features: ingest transactions and run `fraud featurize`")
     after_last = max(found) + timedelta(days=1)

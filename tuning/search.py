@@ -190,7 +190,7 @@ def _prepare(
     folds = planning.plan(lake, feature_set, versions, tune=tune, labels=labels, end=end)
     maturity = timedelta(days=DAYS if tune.protocol else labels.label_maturity_d)
     frauds = known_frauds(lake, versions, protocol=tune.protocol) if tune.protocol else None
-    source = folding.Source(lake, feature_set, versions, maturity, frauds)
+    source = folding.Source(lake, feature_set, versions, maturity, frauds, train.negative_share)
     data = folding.load(source, folds, objective, keep_datasets=tune.workers_per_trial > 1)
     identity = {
         "lake": lake.uri,

@@ -10,7 +10,7 @@ from fraud.features.spec import FeatureSet
 from fraud.jobs import train as training
 from fraud.settings import LabelSettings, PolicySettings, TrainSettings
 from fraud.storage.lake import Lake
-from tuning import search
+from tuning import journal, search
 from tuning.settings import TuneSettings
 
 if TYPE_CHECKING:
@@ -69,18 +69,20 @@ def run(
         reports=reports,
         end=end,
     )
-    trained = training.run(
-        lake,
-        feature_set,
-        train=found.settings,
-        labels=labels,
-        policy=policy,
-        tracking=tracking,
-        registry=registry,
-        storage=storage,
-        end=end,
-        parent_run=found.parent_run_id,
-        alias=alias,
-    )
-    found.journal.unlink(missing_ok=True)
+    # Held until the winner is registered: whoever starts the same search meanwhile is refused.
+    with journal.opened(found.journal):
+        trained = training.run(
+            lake,
+            feature_set,
+            train=found.settings,
+            labels=labels,
+            policy=policy,
+            tracking=tracking,
+            registry=registry,
+            storage=storage,
+            end=end,
+            parent_run=found.parent_run_id,
+            alias=alias,
+        )
+        found.journal.unlink()
     return {"search": found.summary(), "train": trained}

@@ -181,7 +181,12 @@ def run(
         "features_version": feature_set.version,
         "table_versions": dict(versions),
     }
-    kept = record.keep(lake, tracking, feature_set, report, is_test=plan.is_test)
+    chosen = {
+        "model": {"digest": bundle.digest} if bundle else train.model_dump(),
+        "evaluate": evaluate.model_dump(),
+        "policy": policy.model_dump(),
+    }
+    kept = record.keep(lake, tracking, feature_set, report, chosen=chosen, is_test=plan.is_test)
     return {**report, **kept, "seconds": round(time.monotonic() - started, 3)}
 
 

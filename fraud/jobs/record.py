@@ -17,12 +17,15 @@ if TYPE_CHECKING:  # MLflow costs seconds and is no use to the tasks that score
 OWN_DATES: Final = "own-dates"
 """The protocol of folds over the data's own dates."""
 
-_CHOSEN: Final = ("engine", "params", "model", "train_d")
-"""What of a report was chosen by somebody, and so must not be chosen by its figures."""
-
 
 def keep(
-    lake: Lake, tracking: Tracking, feature_set: FeatureSet, report: Mapping[str, Any], *, is_test: bool
+    lake: Lake,
+    tracking: Tracking,
+    feature_set: FeatureSet,
+    report: Mapping[str, Any],
+    *,
+    chosen: Mapping[str, Any],
+    is_test: bool,
 ) -> dict[str, Any]:
     """Keep a report, before anybody sees it.
 
@@ -31,6 +34,7 @@ def keep(
         tracking: Where runs go.
         feature_set: What was evaluated.
         report: Of ``evaluate``.
+        chosen: What somebody chose, and so must not choose by these figures.
         is_test: Whether its weeks judge a choice; on others a choice may be made.
 
     Returns:
@@ -39,7 +43,6 @@ def keep(
     """
     protocol = report["protocol"] or OWN_DATES
     figures = _means(report)
-    chosen = {name: report[name] for name in _CHOSEN}
     tags = {"job": "evaluate", "protocol": protocol, "features_version": feature_set.version}
     with tracking.run(f"evaluate {protocol}", tags=tags) as run:
         reading = None
@@ -49,7 +52,7 @@ def keep(
             reading = entry.to_json()
             run.tags({f"reading_{name}": str(value) for name, value in reading.items()})
         run.params(
-            {**(report["params"] or {}), **{name: chosen[name] for name in _CHOSEN if name != "params"}}
+            {f"{section}.{name}": value for section, each in chosen.items() for name, value in each.items()}
         )
         run.metrics({name: value for name, value in figures.items() if value is not None})
         run.document({**report, "reading": reading}, "evaluation.json")

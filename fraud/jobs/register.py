@@ -23,7 +23,7 @@ def run(registry: Registry, tracking: Tracking, source: str, *, policy_file: Pat
         registry: Where.
         tracking: Where the run of a folder's bundle is kept.
         source: The folder of a bundle, or the id of a run that holds one.
-        policy_file: The policy in force for it; None takes the one that the run was registered with.
+        policy_file: The policy in force for it; None takes the one in force for the version that the run has.
 
     Returns:
         ``model``, ``model_version``, ``run_id``, ``digest`` and ``policy_version``.

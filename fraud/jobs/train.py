@@ -72,7 +72,7 @@ class Plan:
         return fraud_types(ids, labels, as_of_us=micros(period.as_of))
 
     def metadata(self) -> dict[str, Any]:
-        """What the bundle says of its origin; the same training gives the same digest."""
+        """What the bundle says of its origin."""
         train, calibrated = self.days.train, self.days.calibration
         return {
             "feature_set": self.feature_set.name,

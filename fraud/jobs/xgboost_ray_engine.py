@@ -25,7 +25,8 @@ import xgboost_ray.elastic as library_elastic
 import xgboost_ray.main as library
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
-from ray.util import get_node_ip_address
+from ray.util import get_node_ip_address, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 from xgboost.collective import CommunicatorContext
 from xgboost_ray.callback import DistributedCallback
 from xgboost_ray.matrix import RayDMatrix
@@ -192,10 +193,14 @@ def _start(settings: TrainSettings) -> Any:
     Raises:
         TimeoutError: The CPUs did not become free.
     """
-    group = library._create_placement_group(  # noqa: SLF001
-        cpus_per_actor(settings), 0, None, settings.workers, "SPREAD"
-    )
-    queue, stop_event = library._create_communication_processes()  # noqa: SLF001
+    group = placement_group([{"CPU": cpus_per_actor(settings)}] * settings.workers, strategy="SPREAD")
+    try:
+        _wait_for(group)
+        queue, stop_event = library._create_communication_processes()  # noqa: SLF001
+    except BaseException:
+        # Nobody would use what it is given later, and the next attempt would wait for it.
+        remove_placement_group(group)
+        raise
     return library._TrainingState(  # noqa: SLF001
         actors=[None] * settings.workers,
         queue=queue,
@@ -205,6 +210,11 @@ def _start(settings: TrainSettings) -> Any:
         placement_group=group,
         failed_actor_ranks=set(range(settings.workers)),
     )
+
+
+def _wait_for(group: PlacementGroup) -> None:
+    if not group.wait(library.ENV.PLACEMENT_GROUP_TIMEOUT_S):
+        raise TimeoutError("the CPUs that the actors ask for did not become free")
 
 
 @contextmanager

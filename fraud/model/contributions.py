@@ -147,7 +147,11 @@ def _contributions(
             rest = value[leaf]
             for place in range(first, end):
                 x = matrix[row, feature[place]]
-                let = takes_missing[place] if np.isnan(x) else low[place] <= x < high[place]
+                let = (
+                    takes_missing[place]
+                    if np.isnan(x)
+                    else low[place] <= x and (x < high[place] or high[place] == np.inf)
+                )
                 satisfied[place - first] = let
                 if let:
                     _multiply(polynomial, degree, share[place])

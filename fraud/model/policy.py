@@ -129,6 +129,8 @@ def _usable(policy: Policy) -> bool:
         and 0 < policy.decline_probability <= 1
         and policy.fallback in DECISIONS
         and policy.max_reasons >= 0
+        and all(type(number) is int for number in (policy.max_reasons, policy.reviews_per_day))
+        and isinstance(policy.version, str)
     )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from deltalake.exceptions import DeltaError
+
 from fraud import schema
 from fraud.errors import ConfigError
 from fraud.storage import numbered
@@ -46,10 +48,18 @@ class Promotions:
         self._model = model
 
     def all(self) -> list[Change]:
-        """Return every change, oldest first."""
-        if not self._lake.exists(schema.PROMOTIONS):
-            return []
-        rows = self._lake.read(schema.PROMOTIONS).to_pylist()
+        """Return every change, oldest first.
+
+        Raises:
+            ConfigError: The lake cannot be read now.
+        """
+        try:
+            known = self._lake.exists(schema.PROMOTIONS)
+            rows = self._lake.read(schema.PROMOTIONS).to_pylist() if known else []
+        except (DeltaError, OSError) as error:
+            raise ConfigError(
+                f"lake.uri = {self._lake.uri}", f"promotions cannot be read: {error}"
+            ) from error
         own = sorted((row for row in rows if row["model"] == self._model), key=lambda row: int(row["number"]))
         return [{**row, "at": row["at"].isoformat()} for row in own]
 

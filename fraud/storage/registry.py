@@ -9,6 +9,7 @@ registered with. Where an alias points, and which policy is in force, is what th
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,8 @@ from fraud.storage.promotions import (
     require_reason,
 )
 from fraud.storage.tracking import connect, first_line, patiently, sqlite_file
+
+logger = logging.getLogger(__name__)
 
 _ALIAS: Final = re.compile(r"(?!v?\d+$)(?!latest$)(?!policy$)[A-Za-z][\w-]*")
 """What MLflow takes and no version or policy is mistaken for."""
@@ -209,9 +212,15 @@ class Registry:
         It is read back, and the history with it, until both agree: whoever set an alias late, over one that
         was set for a newer change, sees that and sets it again.
         """
-        client = connect(self.tracking_uri)
-        while (wanted := current(self._promotions.all(), alias)) != self._copied_aliases().get(alias):
-            self._set_copy(client, alias, str(wanted))
+        try:
+            client = connect(self.tracking_uri)
+            while (wanted := current(self._promotions.all(), alias)) is not None:
+                if wanted == self._copied_aliases().get(alias):
+                    return
+                self._set_copy(client, alias, wanted)
+        except (MlflowException, ConfigError) as error:
+            # What the history says is in force all the same.
+            logger.warning("MLflow's copy of the alias is behind", extra={"reason": first_line(error)})
 
     def set_policy(self, version: str, policy: Policy, actor: str, reason: str) -> ModelRef:
         """Put another policy in force for a version: thresholds change without a new model.

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from factories_policy import make_policy
 from factories_train import make_bundle
+from mlflow.exceptions import MlflowException
 
 from cluster import service
 from cluster.settings import Settings
 from fraud.errors import BundleError, ChangedMeanwhileError, ConfigError, ModelNotFoundError
 from fraud.model import policy as policies
 from fraud.storage.registry import Registry
-from fraud.storage.tracking import Tracking
+from fraud.storage.tracking import Tracking, connect
 from serve_app.served import Watcher
 
 POLICY = make_policy("1", review_saving_minor=300.0)
@@ -117,6 +118,25 @@ def test_the_history_says_who_is_champion_when_a_crash_left_mlflow_behind(
     assert registry.resolve("champion").version == registry.aliases()["champion"] == "2"
     registry.set_alias("champion", "2", "ann", "again")
     assert registry._copied_aliases() == {"champion": "2"}
+
+
+def test_an_alias_without_history_is_left_as_it_is(tracking, registry, tmp_path):
+    register(tracking, registry, tmp_path)
+    client = connect(registry.tracking_uri)
+    client.set_registered_model_alias(registry.model_name, "champion", "1")
+    registry.settle("champion")
+    assert registry.aliases() == {"champion": "1"}
+
+
+def test_a_copy_that_cannot_be_set_leaves_the_promotion(tracking, registry, tmp_path, monkeypatch):
+    register(tracking, registry, tmp_path)
+
+    def fails(self, client, alias, version):
+        raise MlflowException("the server is away")
+
+    monkeypatch.setattr(Registry, "_set_copy", fails)
+    registry.set_alias("champion", "1", "ann", "first model")
+    assert registry.resolve("champion").version == "1"
 
 
 def test_a_late_copy_of_an_alias_is_set_right(tracking, registry, tmp_path, monkeypatch):

@@ -159,6 +159,17 @@ def test_cards_known_from_the_protocols_own_training_days_are_left_out_of_valida
     assert "card-3" not in left.column("card_id").to_pylist()
 
 
+def test_fewer_genuine_rows_train_and_all_of_them_validate(lake: Lake, tmp_path: Path) -> None:
+    make_lake(lake, days=25)
+    fold = Fold("wide", (date(2026, 3, 1), date(2026, 3, 15)), (date(2026, 3, 22), date(2026, 3, 25)))
+    source = Source(lake, FEATURE_SET, search.pin(lake, FEATURE_SET), timedelta(days=7))
+    (whole,) = load(source, (fold,), PRECISION, keep_datasets=False)
+    (thinned,) = load(replace(source, negative_share=0.3), (fold,), PRECISION, keep_datasets=False)
+    assert thinned.train_y.sum() == whole.train_y.sum()
+    assert 0 < (~thinned.train_y).sum() < 0.5 * (~whole.train_y).sum()
+    assert thinned.answers.is_fraud.size == whole.answers.is_fraud.size
+
+
 def test_search_is_refused_before_it_starts(lake: Lake, tmp_path: Path) -> None:
     make_lake(lake, days=20)
     tracking = make_tracking(tmp_path)

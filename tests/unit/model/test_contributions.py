@@ -34,6 +34,14 @@ def test_contributions_are_those_of_xgboost(depth):
     np.testing.assert_allclose(contributions(leaves(booster), matrix), expected, rtol=0, atol=1e-5)
 
 
+def test_infinite_values_go_where_large_ones_go():
+    found = leaves(trained(max_depth=4))
+    large = np.full((1, FEATURES), 3e38, np.float32)
+    for sign in (1, -1):
+        infinite = np.full((1, FEATURES), sign * np.inf, np.float32)
+        np.testing.assert_array_equal(contributions(found, infinite), contributions(found, sign * large))
+
+
 def test_split_value_itself_goes_right():
     booster = trained(max_depth=4)
     splits = booster.trees_to_dataframe().query("Feature != 'Leaf'")
