@@ -15,7 +15,8 @@ import xgboost as xgb
 from ray.data import Dataset
 
 from fraud.errors import ClusterError, ConfigError
-from fraud.jobs import ray_train_engine, sampling, xgboost_ray_engine
+from fraud.jobs import ray_train_engine, xgboost_ray_engine
+from fraud.jobs.prior import corrected
 from fraud.jobs.shards import shard
 from fraud.settings import TrainSettings
 
@@ -67,7 +68,7 @@ def fit(
         boosters = ENGINES[settings.engine](shards, names, settings, folder=folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return [sampling.corrected(booster, settings.negative_share) for booster in boosters]
+    return [corrected(booster, settings.negative_share) for booster in boosters]
 
 
 def check_cpus(settings: TrainSettings, nodes: Sequence[float]) -> None:

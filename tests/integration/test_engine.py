@@ -14,7 +14,8 @@ from cluster.runtime import find_ours
 from fraud.errors import ClusterError, ConfigError, NotEnoughDataError, SchemaError
 from fraud.features.encode import matrix
 from fraud.jobs import engine
-from fraud.jobs.sampling import corrected, keep
+from fraud.jobs.prior import corrected
+from fraud.jobs.sampling import keep
 from fraud.jobs.shards import shard
 from fraud.model.booster import booster_params, predict
 from fraud.model.metrics import average_precision

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 import xgboost as xgb
 
-from fraud.jobs.sampling import corrected, keep
+from fraud.jobs.prior import corrected
+from fraud.jobs.sampling import keep
 from fraud.model.booster import predict, to_json
 
 
