@@ -81,7 +81,8 @@ class TrainSettings(Section):
     )
     min_frauds: int = Field(default=5, ge=1, description="Fewer are refused before anything is trained.")
     external_memory: bool = Field(
-        default=False, description="Bins on the worker's disk instead of in its memory: slower, and no limit."
+        default=False,
+        description="Bins on the worker's disk instead of in its memory: little slower, no limit.",
     )
     checkpoint_rounds: int = Field(
         default=25, ge=1, description="A lost worker costs at most so many rounds, and a new start."
