@@ -25,19 +25,6 @@ SETTINGS = {
     "train": {"max_bin": 64, "train_d": 10, "calibration_d": 5},
     "tune": {"trials": TRIALS, "folds": 2, "train_d": 5, "test_d": 3, "report_rounds": 10},
 }
-FEATURES = """
-format_version: 1
-name: small
-time_zone: UTC
-features:
-  - column: amount
-  - calendar: night
-    hours: [0, 6]
-  - window: card_id
-    of: amount
-    stats: [count]
-    spans: [1d]
-"""
 
 
 class Search:
@@ -47,7 +34,7 @@ class Search:
         self.work = folder / "work"
         self.log = folder / "stderr"
         (folder / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
-        (folder / "small.yaml").write_text(FEATURES)
+        (folder / "small.yaml").write_text(FEATURE_SET.to_yaml())
         self._command = [
             sys.executable, "-m", "cluster", "tune", "--work", str(self.work),
             "--config", str(folder / "settings.yaml"), "--features", str(folder / "small.yaml"),
