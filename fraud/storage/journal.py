@@ -11,11 +11,13 @@ The first record of a segment is its header with ``format_version``. Many writer
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final
 from zlib import crc32
@@ -122,25 +124,27 @@ class Journal:
         try:
             self._segment.append(frames)
         except OSError:
-            # Half a batch must not stand before the next one: cut it off, or leave this segment for good.
-            if not self._segment.cut():
-                self._segment = None
+            # A reader may have seen some of the batch and wait behind it: nothing else may ever stand there.
+            self._segment.leave()
+            self._segment = None
             raise
 
 
 class _Segment:
-    """One open file; everything before ``size`` is on disk."""
+    """One open file, locked while it is; everything before ``size`` is on disk."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         self.size = 0
 
     @classmethod
     def create(cls, folder: Path) -> _Segment:
         path = folder / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
-        segment = cls(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        segment = cls(path)
         try:
-            segment.append(_frame(orjson.dumps({"format_version": FORMAT_VERSION})))
+            segment.append(_header())
             _sync_folder(folder)
         except OSError:
             segment.close()
@@ -155,13 +159,13 @@ class _Segment:
         os.fdatasync(self._descriptor)
         self.size += written
 
-    def cut(self) -> bool:
-        try:
+    def leave(self) -> None:
+        """Cut off what was not acknowledged, and close; a segment without a record is not worth keeping."""
+        with suppress(OSError):
             os.ftruncate(self._descriptor, self.size)
-        except OSError:
-            self.close()
-            return False
-        return True
+        if self.size == len(_header()):
+            self._path.unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -172,38 +176,63 @@ def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def read(segment: Path) -> Iterator[bytes]:
-    """Yield the records of a segment in the order they were written.
+def is_open(segment: Path) -> bool:
+    """Whether the process that writes a segment is alive and may append to it.
 
-    A torn last line, left by a process or machine that died while writing, was never acknowledged: it is
-    left out.
+    Raises:
+        FileNotFoundError: There is no such segment.
+    """
+    descriptor = os.open(segment, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read(segment: Path) -> Iterator[bytes]:
+    """Yield the records of a segment in the order they were written; see ``read_from``."""
+    return (record for _, record in read_from(segment, 0))
+
+
+def read_from(segment: Path, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the records of a segment from an offset on, each with the offset after it.
+
+    Another process may be writing the segment. A torn last line, being written or left by a process or
+    machine that died while writing, was never acknowledged: it is left out.
+
+    Args:
+        segment: One of ``segments``.
+        offset: 0, or an offset that a reader of this segment came to; bytes.
 
     Raises:
         FormatVersionError: The segment was written in another format version.
         SourceError: A line before the last is damaged.
     """
     with segment.open("rb") as file:
-        previous: bytes | None = None
-        number = 0
+        file.seek(offset)
+        damaged = False
         for line in file:
-            if previous is not None:
-                yield from _record(previous, number, segment, last=False)
-            previous, number = line, number + 1
-        if previous is not None:
-            yield from _record(previous, number, segment, last=True)
+            if damaged:
+                raise SourceError(
+                    str(segment), f"the journal is damaged at byte {offset}: restore the file from a copy"
+                )
+            if line[-1:] != b"\n":
+                return
+            record = line[9:-1]
+            damaged = line[:9] != b"%08x " % crc32(record)
+            if damaged:
+                continue
+            begin, offset = offset, offset + len(line)
+            if begin:
+                yield offset, record
+            else:
+                _check_header(record, segment)
 
 
-def _record(line: bytes, number: int, segment: Path, *, last: bool) -> Iterator[bytes]:
-    record = line[9:-1]
-    if line[-1:] != b"\n" or line[:9] != b"%08x " % crc32(record):
-        if last:
-            return
-        raise SourceError(
-            str(segment), f"line {number} of the journal is damaged: restore the file from a copy"
-        )
-    if number > 1:
-        yield record
-        return
+def _check_header(record: bytes, segment: Path) -> None:
     found = orjson.loads(record).get("format_version")
     if found != FORMAT_VERSION:
         raise FormatVersionError(str(segment), found, FORMAT_VERSION)
@@ -211,6 +240,10 @@ def _record(line: bytes, number: int, segment: Path, *, last: bool) -> Iterator[
 
 def _frame(record: bytes) -> bytes:
     return b"%08x %b\n" % (crc32(record), record)
+
+
+def _header() -> bytes:
+    return _frame(orjson.dumps({"format_version": FORMAT_VERSION}))
 
 
 def _settle(batch: _Batch, failure: JournalError | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fraud.errors import FormatVersionError, SourceError
 from fraud.storage import journal as journal_module
-from fraud.storage.journal import Journal, JournalError, read, segments
+from fraud.storage.journal import Journal, JournalError, is_open, read, read_from, segments
 
 
 def written(folder: Path) -> list[bytes]:
@@ -93,6 +93,92 @@ def test_failed_write_is_reported_and_leaves_no_half_record(
     assert written(tmp_path) == [b'{"n":1}', b'{"n":3}']
 
 
+def test_reader_of_a_batch_that_failed_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[Path, int] = {}
+
+    def read_on() -> list[bytes]:
+        found = []
+        for segment in segments(tmp_path):
+            for offset, record in read_from(segment, seen.get(segment, 0)):
+                seen[segment] = offset
+                found.append(record)
+        return found
+
+    def read_then_fail(descriptor: int) -> None:
+        assert read_on()  # complete, and not on disk yet
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def scenario() -> None:
+        journal = Journal(tmp_path)
+        await journal.write(b'{"n":1}')
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", read_then_fail)
+            with pytest.raises(JournalError):
+                await journal.write(b'{"name":"of another length"}')
+        await journal.write(b'{"n":2}')
+        await journal.write(b'{"n":3}')
+        await journal.close()
+
+    asyncio.run(scenario())
+    assert read_on() == [b'{"n":2}', b'{"n":3}']
+
+
+def test_full_disk_leaves_no_pile_of_empty_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = len(journal_module._header())
+    pwrite = os.pwrite
+
+    def full_disk(descriptor: int, data: memoryview, offset: int) -> int:
+        if offset >= header:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(descriptor, data, offset)
+
+    async def scenario() -> None:
+        journal = Journal(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full_disk)
+            for _ in range(5):
+                with pytest.raises(JournalError):
+                    await journal.write(b"{}")
+        assert segments(tmp_path) == []
+        await journal.write(b"{}")
+        await journal.close()
+
+    asyncio.run(scenario())
+    assert written(tmp_path) == [b"{}"]
+
+
+def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    write_all(tmp_path, [b'{"n":1}', b'{"n":2}', b'{"n":3}'])
+    (segment,) = segments(tmp_path)
+    offsets = [offset for offset, _ in read_from(segment, 0)]
+    assert [record for _, record in read_from(segment, offsets[0])] == [b'{"n":2}', b'{"n":3}']
+    assert list(read_from(segment, offsets[-1])) == []
+
+
+def test_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    write_all(tmp_path, [b'{"n":1}', b'{"n":2}'])
+    (segment,) = segments(tmp_path)
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-4])
+    ((offset, _),) = read_from(segment, 0)
+    segment.write_bytes(whole)
+    assert [record for _, record in read_from(segment, offset)] == [b'{"n":2}']
+
+
+def test_segment_is_open_while_its_writer_may_append(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        journal = Journal(tmp_path, segment_bytes=40)
+        await journal.write(b'{"n":1}')
+        await journal.write(b'{"n":2}')
+        assert [is_open(segment) for segment in segments(tmp_path)] == [False, True]
+        await journal.close()
+        assert not any(is_open(segment) for segment in segments(tmp_path))
+
+    asyncio.run(scenario())
+
+
 def test_batch_that_was_not_synced_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken_disk(descriptor: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -136,7 +222,7 @@ def test_damage_before_the_tail_is_refused(tmp_path: Path) -> None:
     write_all(tmp_path, [b'{"n":1}', b'{"n":2}'])
     (segment,) = segments(tmp_path)
     segment.write_bytes(segment.read_bytes().replace(b'{"n":1}', b'{"n":7}'))
-    with pytest.raises(SourceError, match="line 2"):
+    with pytest.raises(SourceError, match="byte 30"):
         written(tmp_path)
 
 
