@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -108,6 +109,16 @@ class EvaluateSettings(Section):
     top_k_cards: int = Field(default=100, ge=1, description="Cards a day the team can check.")
 
 
+class BandSettings(Section):
+    """What to decide on amounts below an edge where no score can be had in time."""
+
+    below_minor: int | None = Field(default=None, ge=1, description="The edge; none for the last band.")
+    decision: Literal["approve", "review", "decline"]
+    beyond_budget: Literal["approve", "decline"] = Field(
+        default="approve", description="In place of a review once those of the day are given."
+    )
+
+
 class PolicySettings(Section):
     """What decisions cost, and how many reviews there are; amounts in minor units of the base currency."""
 
@@ -124,6 +135,18 @@ class PolicySettings(Section):
         default=0.5, gt=0, le=1, description="Nothing less probable is declined."
     )
     max_reasons: int = Field(default=4, ge=1, le=20, description="Reasons given with a review or decline.")
+    fallback: tuple[BandSettings, ...] = Field(
+        default=(BandSettings(below_minor=5000, decision="approve"), BandSettings(decision="review")),
+        description="Where no score can be had in time: by rising amount, the last band without an edge.",
+    )
+
+    @field_validator("fallback")
+    @classmethod
+    def _is_whole(cls, bands: tuple[BandSettings, ...]) -> tuple[BandSettings, ...]:
+        edges = [math.inf if band.below_minor is None else band.below_minor for band in bands]
+        if edges != sorted({*edges}) or math.inf not in edges:
+            raise ValueError("bands need a rising below_minor, and the last one none")
+        return bands
 
 
 class ScoreSettings(Section):

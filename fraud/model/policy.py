@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud.errors import BundleError, FormatVersionError, NotEnoughDataError
+from fraud.model import fallback as bands
 from fraud.model.cost import Costs, Floats
+from fraud.model.fallback import Band
 from fraud.settings import PolicySettings
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 APPROVE: Final = "approve"
 REVIEW: Final = "review"
 DECLINE: Final = "decline"
@@ -44,7 +46,7 @@ class Policy:
         decline_probability: Nothing less probable is declined.
         reviews_per_day: The alert budget that ``review_saving_minor`` was chosen for.
         max_reasons: Reasons given with a review or a decline.
-        fallback: The decision where no score can be had in time.
+        fallback: What to decide where no score can be had in time, by rising amount; the last band is open.
     """
 
     version: str
@@ -53,7 +55,7 @@ class Policy:
     decline_probability: float = 0.5
     reviews_per_day: int = 0
     max_reasons: int = 4
-    fallback: str = REVIEW
+    fallback: tuple[Band, ...] = (Band(None, REVIEW, APPROVE),)
 
     def decide(self, probability: Floats, amount: NDArray[np.int64]) -> list[str]:
         """Return approve, review or decline for each transaction.
@@ -73,6 +75,17 @@ class Policy:
     def saving(self, probability: Floats, amount: NDArray[np.int64]) -> Floats:
         """Return what a review is expected to save over the better of approving and declining, ``(n,)``."""
         return np.minimum(*self._unreviewed(probability, amount)) - self.costs.review_cost_minor
+
+    def fall_back(self, amount: int, may_review: Callable[[], bool] = lambda: True) -> str:
+        """Return the decision where there is no score.
+
+        Args:
+            amount: In minor units of the base currency.
+            may_review: Asked once, and only where the band of the amount is reviewed: whether the alert
+                budget has a review left.
+        """
+        band = bands.find(self.fallback, amount)
+        return band.beyond_budget if band.decision == REVIEW and not may_review() else band.decision
 
     @property
     def digest(self) -> str:
@@ -106,9 +119,12 @@ def from_json(raw: Mapping[str, Any], *, path: str) -> Policy:
         raise FormatVersionError(
             f"the policy at {path}", raw.get("format_version"), FORMAT_VERSION, remedy=_AGAIN
         )
-    fields = {name: value for name, value in raw.items() if name not in ("format_version", "costs")}
+    nested = ("format_version", "costs", "fallback")
+    fields = {name: value for name, value in raw.items() if name not in nested}
     try:
-        policy = Policy(costs=Costs(**raw["costs"]), **fields)
+        policy = Policy(
+            costs=Costs(**raw["costs"]), fallback=tuple(Band(**band) for band in raw["fallback"]), **fields
+        )
         usable = _usable(policy)
     except (KeyError, TypeError) as error:
         raise BundleError(path, f"policy.json has missing or unknown fields; {_AGAIN}") from error
@@ -127,10 +143,19 @@ def _usable(policy: Policy) -> bool:
         all(0 <= amount < math.inf for amount in amounts)
         and 0 <= costs.loss_share <= 1
         and 0 < policy.decline_probability <= 1
-        and policy.fallback in DECISIONS
+        and all(_is_decidable(band) for band in policy.fallback)
+        and bands.are_whole(policy.fallback)
         and policy.max_reasons >= 0
         and all(type(number) is int for number in (policy.max_reasons, policy.reviews_per_day))
         and isinstance(policy.version, str)
+    )
+
+
+def _is_decidable(band: Band) -> bool:
+    return (
+        type(band.below_minor) in (int, type(None))
+        and band.decision in DECISIONS
+        and band.beyond_budget in (APPROVE, DECLINE)
     )
 
 
@@ -155,7 +180,7 @@ def fit(probability: Floats, amount: NDArray[np.int64], *, days: int, settings: 
         probability: Of every transaction scored in those days, shape ``(n,)``.
         amount: In minor units of the base currency, shape ``(n,)``.
         days: Calendar days they span.
-        settings: Costs, the alert budget and from where on may be declined.
+        settings: Costs, the alert budget, from where on may be declined, and the fallback.
 
     Raises:
         NotEnoughDataError: There are no transactions or no days.
@@ -169,6 +194,9 @@ def fit(probability: Floats, amount: NDArray[np.int64], *, days: int, settings: 
         decline_probability=settings.decline_probability,
         reviews_per_day=settings.reviews_per_day,
         max_reasons=settings.max_reasons,
+        fallback=tuple(
+            Band(band.below_minor, band.decision, band.beyond_budget) for band in settings.fallback
+        ),
     )
     budget = settings.reviews_per_day * days
     chosen = replace(draft, review_saving_minor=_threshold(draft.saving(probability, amount), budget))

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fraud.errors import BundleError, FormatVersionError, NotEnoughDataError
 from fraud.model import policy
 from fraud.model.cost import Costs
+from fraud.model.fallback import Band
 from fraud.model.policy import Policy
 from fraud.settings import PolicySettings
 
@@ -43,6 +45,13 @@ def decide(found, *rows):
 def fit(probability, amount=10_000, *, days=1, **settings):
     amounts = np.broadcast_to(np.asarray(amount), len(probability))
     return policy.fit(np.array(probability), amounts, days=days, settings=PolicySettings(**settings))
+
+
+def band(below_minor, decision="review", beyond_budget="approve"):
+    return {"below_minor": below_minor, "decision": decision, "beyond_budget": beyond_budget}
+
+
+BANDS = (Band(100, "approve", "approve"), Band(5_000, "review", "approve"), Band(None, "review", "decline"))
 
 
 def test_the_cheapest_decision_is_taken():
@@ -139,6 +148,47 @@ def test_reviews_never_exceed_the_budget(rows, budget, days, review_cost):
     assert found.decide(probability, amount).count("review") <= budget * days
 
 
+def test_without_a_score_the_amount_decides():
+    found = replace(POLICY, fallback=BANDS)
+    amounts = (0, 99, 100, 4_999, 5_000, 10**9)
+    assert [found.fall_back(amount) for amount in amounts] == [*["approve"] * 2, *["review"] * 4]
+
+
+def test_beyond_the_alert_budget_a_band_does_not_review():
+    found = replace(POLICY, fallback=BANDS)
+    decided = [found.fall_back(amount, lambda: False) for amount in (0, 100, 5_000)]
+    assert decided == ["approve", "approve", "decline"]
+
+
+def test_the_alert_budget_is_asked_for_reviews_only():
+    asked = []
+    found = replace(POLICY, fallback=BANDS)
+    for amount in (0, 100, 5_000):
+        found.fall_back(amount, lambda at=amount: bool(asked.append(at)))
+    assert asked == [100, 5_000]
+
+
+def test_fit_takes_the_fallback_of_the_settings():
+    found = fit([0.1], fallback=({"below_minor": 30, "decision": "decline"}, {"decision": "review"}))
+    assert found.fallback == (Band(30, "decline", "approve"), Band(None, "review", "approve"))
+    assert fit([0.1]).digest != found.digest
+
+
+@pytest.mark.parametrize(
+    "bands",
+    [
+        [],
+        [{"below_minor": 100, "decision": "review"}],
+        [{"decision": "approve"}, {"decision": "review"}],
+        [{"below_minor": 100, "decision": "approve"}] * 2 + [{"decision": "review"}],
+        [{"decision": "review", "beyond_budget": "review"}],
+    ],
+)
+def test_settings_need_a_fallback_for_every_amount(bands):
+    with pytest.raises(ValidationError, match="fallback"):
+        PolicySettings(fallback=bands)
+
+
 def test_fit_needs_days_and_rows():
     with pytest.raises(NotEnoughDataError):
         fit([0.5], days=0)
@@ -160,8 +210,8 @@ def test_another_threshold_is_another_digest_and_version():
 
 
 def test_other_format_version_is_refused_with_what_to_do():
-    with pytest.raises(FormatVersionError, match="format_version 1, this release reads 2: fit another with"):
-        policy.from_json({**POLICY.to_json(), "format_version": 1}, path="here")
+    with pytest.raises(FormatVersionError, match="format_version 2, this release reads 3: fit another with"):
+        policy.from_json({**POLICY.to_json(), "format_version": 2}, path="here")
 
 
 @pytest.mark.parametrize(
@@ -172,6 +222,15 @@ def test_other_format_version_is_refused_with_what_to_do():
         {"review_saving_minor": float("inf")},
         {"review_saving_minor": -1.0},
         {"fallback": "no"},
+        {"fallback": []},
+        {"fallback": [band(100)]},
+        {"fallback": [band(None), band(100)]},
+        {"fallback": [band(200), band(100), band(None)]},
+        {"fallback": [band(0), band(None)]},
+        {"fallback": [band(1.5), band(None)]},
+        {"fallback": [band(None, "later")]},
+        {"fallback": [band(None, beyond_budget="review")]},
+        {"fallback": [{"below_minor": None, "decision": "review"}]},
         {"more": 1},
         {"max_reasons": 4.0},
         {"reviews_per_day": True},
