@@ -21,6 +21,8 @@ from fraud.jobs.state import build as build_state
 from fraud.storage.state import OnlineState
 from serve_app import run as serving
 from serve_app.app import build
+from serve_app.install import install as put_in_place
+from serve_app.served import Served
 
 if TYPE_CHECKING:
     from fraud.storage.registry import ModelRef
@@ -99,18 +101,7 @@ def install(settings: Settings, ref: ModelRef) -> FeatureSet:
     """Fetch a version, verified, and make it the one that replicas serve; return the features it reads."""
     pointer = _pointer(settings)
     bundle, policy = wiring.registry(settings).fetch(ref, pointer.parent)
-    policy_file = pointer.parent / f"policy-{policy.digest}.json"
-    _replace(policy_file, policy.to_json())
-    _replace(
-        pointer,
-        {
-            "model": ref.name,
-            "version": ref.version,
-            "digest": ref.digest,
-            "bundle": str(bundle.path),
-            "policy": str(policy_file),
-        },
-    )
+    put_in_place(pointer, Served(ref.name, ref.version, bundle, policy))
     return bundle.feature_set
 
 
@@ -172,11 +163,3 @@ def _follow(settings: Settings, reference: str, served: ModelRef) -> None:
                 logger.info("another model is put in place", extra={"model_version": ref.version})
         except FraudError as error:
             logger.warning("the alias cannot be followed, the model stays", extra={"reason": str(error)})
-
-
-def _replace(file: Path, value: dict[str, Any]) -> None:
-    """Write a whole file and rename it into place: a reader sees the old one or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    whole = file.with_suffix(".tmp")
-    whole.write_text(json.dumps(value), encoding="utf-8")
-    whole.replace(file)

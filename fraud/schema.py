@@ -35,6 +35,7 @@ DECISIONS: Final = "decisions"
 READINGS: Final = "readings"
 PROMOTIONS: Final = "promotions"
 FEATURE_PROOFS: Final = "feature_proofs"
+ALERTS: Final = "alerts"
 MONITOR_PERFORMANCE: Final = "monitor_performance"
 MONITOR_DRIFT: Final = "monitor_drift"
 
@@ -212,6 +213,20 @@ FEATURE_PROOFS_SCHEMA: Final = pa.schema(
     ]
 )
 """One row a verification that found no difference: parity with replay, no look-ahead, the definition."""
+
+ALERTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("at", TIME, nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("severity", pa.string(), nullable=False),
+        pa.field("subject", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("actor", pa.string(), nullable=False),
+        pa.field("run_id", pa.string()),
+    ]
+)
+"""One row a cause; ``id`` is the same for the same kind, subject and occasion."""
 
 MONITOR_PERFORMANCE_SCHEMA: Final = pa.schema(
     [

@@ -57,11 +57,16 @@ class Promotions:
             known = self._lake.exists(schema.PROMOTIONS)
             rows = self._lake.read(schema.PROMOTIONS).to_pylist() if known else []
         except (DeltaError, OSError) as error:
-            raise ConfigError(
-                f"lake.uri = {self._lake.uri}", f"promotions cannot be read: {error}"
-            ) from error
+            raise self._unreadable(error) from error
         own = sorted((row for row in rows if row["model"] == self._model), key=lambda row: int(row["number"]))
         return [{**row, "at": row["at"].isoformat()} for row in own]
+
+    def version(self) -> int | None:
+        """Return what is another number after every change of any model; cheaper than reading them."""
+        try:
+            return self._lake.version(schema.PROMOTIONS)
+        except (DeltaError, OSError) as error:
+            raise self._unreadable(error) from error
 
     def add(self, make: Callable[[Sequence[Change]], Change]) -> Change:
         """Append the change that ``make`` gives for the changes so far, and return it.
@@ -83,6 +88,9 @@ class Promotions:
         app = f"{schema.PROMOTIONS}:{self._model}"
         change = numbered.add(self._lake, schema.PROMOTIONS, schema.PROMOTIONS_SCHEMA, app=app, make=entry)
         return {**change, "at": change["at"].isoformat()}
+
+    def _unreadable(self, error: Exception) -> ConfigError:
+        return ConfigError(f"lake.uri = {self._lake.uri}", f"promotions cannot be read: {error}")
 
 
 def current(changes: Sequence[Change], alias: str, version: str | None = None) -> str | None:

@@ -320,6 +320,10 @@ class Registry:
         """Return every change of an alias or a policy of this model, oldest first."""
         return self._promotions.all()
 
+    def history_version(self) -> int | None:
+        """Return what is another number after every change; cheaper than the history."""
+        return self._promotions.version()
+
     def aliases(self) -> dict[str, str]:
         """Return the version each alias points at: what the history says, else what MLflow does."""
         changes = self._promotions.all()
