@@ -12,7 +12,8 @@
     │   ├── FormatVersionError  something on disk was written in another format version
     │   ├── ChangedMeanwhileError  another run changed the table
     │   ├── VerificationError   features differ from what another way to them gives
-    │   └── StateError          the online state is not what the lake makes of it
+    │   ├── StateError          the online state is not what the lake makes of it
+    │   └── StateBusyError      the online state was busy for as long as a caller could wait
     ├── ModelError
     │   ├── ModelNotFoundError  nothing answers to that model name and alias
     │   ├── PromotionRefusedError  the gate said no; it names the report
@@ -190,6 +191,15 @@ class StateError(DataError):
             f"the online state at {self.path} differs from the lake in {self.counts} "
             f"(first: {'; '.join(self.first)}): run `fraud state build`"
         )
+
+
+class StateBusyError(DataError):
+    """The turn to write to the online state did not come in time; nothing was recorded."""
+
+    code: ClassVar[str] = "state_busy"
+
+    def __str__(self) -> str:
+        return "the online state is busy: send the same request again"
 
 
 class VerificationError(DataError):

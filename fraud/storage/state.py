@@ -8,6 +8,7 @@ and serves every feature set that the layout covers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -161,8 +162,21 @@ class OnlineState:
         if isinstance(found, bytes):
             return Answer(found, fresh=False)
         body = decide(found)
-        kept = self._store.transact(lambda pages: _answered(pages, transaction, body))
+        (kept,) = self.keep([(transaction, body)])
         return Answer(kept, fresh=kept is body)
+
+    def turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
+        """Have the one turn to write to the state inside ``async with``; waiting does not block the event loop.
+
+        What writes without it waits for a turn of its own, in its thread.
+
+        Args:
+            deadline: On ``time.monotonic()``.
+
+        Raises:
+            StateBusyError: The turn did not come by the deadline.
+        """
+        return self._store.turn(deadline)
 
     def observe(
         self, feature_set: FeatureSet, transaction: OnlineTransaction, digest: bytes
@@ -172,7 +186,55 @@ class OnlineState:
         The arguments and what is raised are those of ``score``.
         """
         ready = self._features(feature_set)
-        return self._store.transact(lambda pages: self._query(pages, ready, transaction, digest[:MARK_BYTES]))
+        return self._store.transact(lambda pages: self._query(pages, ready, transaction, digest))
+
+    def observe_all(
+        self, feature_set: FeatureSet, items: Sequence[tuple[OnlineTransaction, bytes]]
+    ) -> list[Floats | bytes | ConflictError]:
+        """Observe transactions in their order, each with its digest, later ones seeing earlier ones.
+
+        Returns:
+            What ``observe`` returns or raises for each of them.
+
+        Raises:
+            ConfigError: The state keeps less than the feature set needs.
+        """
+        ready = self._features(feature_set)
+
+        def work(pages: Pages) -> list[Floats | bytes | ConflictError]:
+            return [self._found(pages, ready, transaction, digest) for transaction, digest in items]
+
+        return self._store.transact(work)
+
+    def keep(self, items: Sequence[tuple[OnlineTransaction, bytes]]) -> list[bytes]:
+        """Store answers to observed transactions where there are none, and return those that are stored."""
+
+        def work(pages: Pages) -> list[bytes]:
+            return [_answered(pages, transaction, body) for transaction, body in items]
+
+        return self._store.transact(work)
+
+    def record(self, transaction: OnlineTransaction, digest: bytes) -> bool:
+        """Record a transaction that is not to be scored; return False where it is known.
+
+        Raises:
+            ConflictError: The id came before with another request, or from the lake with other content.
+        """
+        return self._store.transact(lambda pages: self._admit(pages, transaction, digest) is not None)
+
+    def answer(self, transaction_id: str) -> bytes | None:
+        """Return the stored answer, if there is one; no lock is taken."""
+        found = self._store.read(lambda pages: pages.get(answer_key(tie_of_id(transaction_id))))
+        return None if found is None else answer_of(found)
+
+    def peek(self, feature_set: FeatureSet, transaction: OnlineTransaction) -> Floats:
+        """Return what ``observe`` would of a recorded transaction, shape ``(features,)``; no lock is taken.
+
+        Raises:
+            ConfigError: The state keeps less than the feature set needs.
+        """
+        ready = self._features(feature_set)
+        return self._store.read(lambda pages: ready.read(transaction, self._recorded(pages, transaction)))
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
         """Add a label; return False where the transaction is not known here."""
@@ -278,41 +340,53 @@ class OnlineState:
             self._ready[feature_set.version] = OnlineFeatures(feature_set, self.layout)
         return self._ready[feature_set.version]
 
+    def _found(
+        self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, digest: bytes
+    ) -> bytes | Floats | ConflictError:
+        try:
+            return self._query(pages, ready, transaction, digest)
+        except ConflictError as error:
+            return error
+
     def _query(
-        self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, mark: bytes
+        self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, digest: bytes
     ) -> bytes | Floats:
         """Return the stored answer, or the features of a transaction that is recorded now or was before."""
-        known = read_known(pages, transaction.tie, self._labelled)
-        entities = [transaction.entity(key.entity) for _, key in self._keys]
-        mine = self._known(transaction, entities, mark)
-        if known is not None:
-            if known not in (mine, Known(mine.event_time, mine.entities)):
-                raise ConflictError(transaction.transaction_id)
+        pasts = self._admit(pages, transaction, digest)
+        if pasts is None:
             answer = pages.get(answer_key(transaction.tie))
             if answer is not None:
                 return answer_of(answer)
-        pasts = self._recorded(pages, transaction, entities)
-        if known is None:
-            for past in pasts.values():
-                past.transactions.save()
-        if known != mine:
-            pages.put(id_key(transaction.tie), known_value(mine))
+            pasts = self._recorded(pages, transaction)
         return ready.read(transaction, pasts)
 
-    def _known(self, transaction: OnlineTransaction, entities: Sequence[int | None], mark: bytes) -> Known:
-        numbers = [
-            NO_TEXT if entity is None else entity
-            for entity, (_, key) in zip(entities, self._keys, strict=True)
-            if key.labels is not None
-        ]
-        return Known(transaction.event_time_us, tuple(numbers), mark)
+    def _admit(
+        self, pages: Pages, transaction: OnlineTransaction, digest: bytes
+    ) -> dict[str, EntityPast] | None:
+        """Record a transaction and return the pasts with it in them; None where it is known."""
+        known = read_known(pages, transaction.tie, self._labelled)
+        mine = self._known(transaction, digest[:MARK_BYTES])
+        if known not in (None, mine, Known(mine.event_time, mine.entities)):
+            raise ConflictError(transaction.transaction_id)
+        if known != mine:
+            pages.put(id_key(transaction.tie), known_value(mine))
+        if known is not None:
+            return None
+        pasts = self._recorded(pages, transaction)
+        for past in pasts.values():
+            past.transactions.save()
+        return pasts
 
-    def _recorded(
-        self, pages: Pages, transaction: OnlineTransaction, entities: Sequence[int | None]
-    ) -> dict[str, EntityPast]:
-        """The pasts of the transaction's entities with the transaction in them, not yet saved."""
+    def _known(self, transaction: OnlineTransaction, mark: bytes) -> Known:
+        entities = (transaction.entity(key.entity) for key in self.layout.labelled)
+        numbers = tuple(NO_TEXT if entity is None else entity for entity in entities)
+        return Known(transaction.event_time_us, numbers, mark)
+
+    def _recorded(self, pages: Pages, transaction: OnlineTransaction) -> dict[str, EntityPast]:
+        """The pasts of the transaction's entities with the transaction in them, not saved."""
         pasts = {}
-        for (name, key), entity in zip(self._keys, entities, strict=True):
+        for name, key in self._keys:
+            entity = transaction.entity(key.entity)
             if entity is None:
                 continue
             pasts[name] = EntityPast(key, pages, entity)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -228,6 +231,46 @@ def test_the_first_of_two_decisions_is_the_answer_of_both(state: OnlineState):
 
     answer = state.score(HANDBOOK, transaction("a", 1), b"digest", decide)
     assert (answer.body, answer.fresh) == (b"first", False)
+
+
+def test_transactions_observed_together_see_those_before_them(state: OnlineState):
+    items = [(transaction(f"b{hour}", hour), b"%d" % hour) for hour in range(1, 4)]
+    found = state.observe_all(HANDBOOK, [*items, (transaction("b1", 2), b"other"), items[0]])
+    count = HANDBOOK.names.index("card_id_count_1d")
+    assert [features[count] for features in (*found[:3], found[4])] == [2, 3, 4, 2]
+    assert isinstance(found[3], ConflictError)
+    kept = state.keep([(item, b"answer") for item, _ in items])
+    assert kept == [b"answer"] * 3
+    assert state.observe_all(HANDBOOK, items) == kept
+    assert state.keep([(items[0][0], b"later")]) == [b"answer"]
+
+
+def test_an_event_counts_and_is_recorded_once(state: OnlineState):
+    refund = transaction("r", 1)
+    assert [state.record(refund, b"digest") for _ in range(2)] == [True, False]
+    with pytest.raises(ConflictError):
+        state.record(refund, b"another")
+    assert count_of_card(state, "b", 2) == 3.0
+
+
+def test_a_stored_answer_is_read_by_its_id(state: OnlineState):
+    state.score(HANDBOOK, transaction("a", 1), b"digest", lambda _: b"one")
+    assert (state.answer("a"), state.answer("old"), state.answer("nobody")) == (b"one", None, None)
+
+
+def test_peeking_gives_what_was_observed_while_another_has_the_turn(state: OnlineState):
+    observed = state.observe(HANDBOOK, transaction("a", 1), b"digest")
+    state.observe(HANDBOOK, transaction("later", 2), b"digest")
+    done: list[np.ndarray] = []
+
+    async def inside() -> None:
+        async with state.turn(time.monotonic() + 1):
+            reader = threading.Thread(target=lambda: done.append(state.peek(HANDBOOK, transaction("a", 1))))
+            reader.start()
+            reader.join(5)
+
+    asyncio.run(inside())
+    np.testing.assert_array_equal(done[0], observed)
 
 
 def test_a_late_transaction_counts_for_later_ones_only(state: OnlineState):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,6 +81,49 @@ def test_a_store_that_is_not_there_is_not_made_by_opening(tmp_path: Path):
     with pytest.raises(ConfigError, match="fraud state build"):
         LmdbStore(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_is_opened_twice_is_one_file(store: LmdbStore, tmp_path: Path):
+    again = LmdbStore(tmp_path / "store")
+    store.transact(lambda pages: pages.put(b"a", b"1"))
+    store.close()
+    assert again.read(lambda pages: pages.get(b"a")) == b"1"
+
+
+def test_a_store_put_in_the_place_of_an_open_one_is_another(store: LmdbStore, tmp_path: Path):
+    store.transact(lambda pages: pages.put(b"a", b"1"))
+    (tmp_path / "store").rename(tmp_path / "old")
+    (tmp_path / "store").mkdir()
+    assert LmdbStore(tmp_path / "store", create=True).read(lambda pages: pages.get(b"a")) is None
+    assert LmdbStore(tmp_path / "old").read(lambda pages: pages.get(b"a")) == b"1"
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from fraud.storage.state_store import LmdbStore
+def work(pages):
+    pages.put(b"torn", b"1")
+    os.write(1, b"inside\\n")
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+LmdbStore(Path(sys.argv[1])).transact(work)
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+def test_a_writer_lost_inside_a_transaction_is_survived_within_two_seconds(
+    store: LmdbStore, tmp_path: Path, how: str
+):
+    store.transact(lambda pages: pages.put(b"a", b"1"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, tmp_path / "store", how], stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"inside\n"
+    begun = time.monotonic()
+    assert store.transact(lambda pages: (pages.get(b"a"), pages.get(b"torn"))) == (b"1", None)
+    assert time.monotonic() - begun < 2
+    assert process.wait(1) == -signal.SIGKILL
+    process.stdout.close()
 
 
 def replica(path: Path, results: multiprocessing.Queue) -> None:
