@@ -58,6 +58,9 @@ _ENTITIES_AT_ONCE: Final = 50
 _IDS_AT_ONCE: Final = 1_000
 """Changed in one transaction of the store: a replica waits as long as it takes."""
 
+_Entities = Sequence[int | None]
+"""The numbers of a transaction's entities, in the layout's order; None for one it does not have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -166,7 +169,7 @@ class OnlineState:
         return Answer(kept, fresh=kept is body)
 
     def turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
-        """Have the one turn to write to the state inside ``async with``; waiting does not block the event loop.
+        """Have the one turn to write to the state inside ``async with``; waiting blocks no event loop.
 
         What writes without it waits for a turn of its own, in its thread.
 
@@ -220,7 +223,9 @@ class OnlineState:
         Raises:
             ConflictError: The id came before with another request, or from the lake with other content.
         """
-        return self._store.transact(lambda pages: self._admit(pages, transaction, digest) is not None)
+        return self._store.transact(
+            lambda pages: self._admit(pages, transaction, self._entities(transaction), digest) is not None
+        )
 
     def answer(self, transaction_id: str) -> bytes | None:
         """Return the stored answer, if there is one; no lock is taken."""
@@ -234,7 +239,10 @@ class OnlineState:
             ConfigError: The state keeps less than the feature set needs.
         """
         ready = self._features(feature_set)
-        return self._store.read(lambda pages: ready.read(transaction, self._recorded(pages, transaction)))
+        entities = self._entities(transaction)
+        return self._store.read(
+            lambda pages: ready.read(transaction, self._recorded(pages, transaction, entities))
+        )
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
         """Add a label; return False where the transaction is not known here."""
@@ -352,41 +360,49 @@ class OnlineState:
         self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, digest: bytes
     ) -> bytes | Floats:
         """Return the stored answer, or the features of a transaction that is recorded now or was before."""
-        pasts = self._admit(pages, transaction, digest)
+        entities = self._entities(transaction)
+        pasts = self._admit(pages, transaction, entities, digest)
         if pasts is None:
             answer = pages.get(answer_key(transaction.tie))
             if answer is not None:
                 return answer_of(answer)
-            pasts = self._recorded(pages, transaction)
+            pasts = self._recorded(pages, transaction, entities)
         return ready.read(transaction, pasts)
 
     def _admit(
-        self, pages: Pages, transaction: OnlineTransaction, digest: bytes
+        self, pages: Pages, transaction: OnlineTransaction, entities: _Entities, digest: bytes
     ) -> dict[str, EntityPast] | None:
         """Record a transaction and return the pasts with it in them; None where it is known."""
         known = read_known(pages, transaction.tie, self._labelled)
-        mine = self._known(transaction, digest[:MARK_BYTES])
+        mine = self._known(transaction, entities, digest[:MARK_BYTES])
         if known not in (None, mine, Known(mine.event_time, mine.entities)):
             raise ConflictError(transaction.transaction_id)
         if known != mine:
             pages.put(id_key(transaction.tie), known_value(mine))
         if known is not None:
             return None
-        pasts = self._recorded(pages, transaction)
+        pasts = self._recorded(pages, transaction, entities)
         for past in pasts.values():
             past.transactions.save()
         return pasts
 
-    def _known(self, transaction: OnlineTransaction, mark: bytes) -> Known:
-        entities = (transaction.entity(key.entity) for key in self.layout.labelled)
-        numbers = tuple(NO_TEXT if entity is None else entity for entity in entities)
-        return Known(transaction.event_time_us, numbers, mark)
+    def _entities(self, transaction: OnlineTransaction) -> _Entities:
+        return [transaction.entity(key.entity) for _, key in self._keys]
 
-    def _recorded(self, pages: Pages, transaction: OnlineTransaction) -> dict[str, EntityPast]:
+    def _known(self, transaction: OnlineTransaction, entities: _Entities, mark: bytes) -> Known:
+        numbers = [
+            NO_TEXT if entity is None else entity
+            for entity, (_, key) in zip(entities, self._keys, strict=True)
+            if key.labels is not None
+        ]
+        return Known(transaction.event_time_us, tuple(numbers), mark)
+
+    def _recorded(
+        self, pages: Pages, transaction: OnlineTransaction, entities: _Entities
+    ) -> dict[str, EntityPast]:
         """The pasts of the transaction's entities with the transaction in them, not saved."""
         pasts = {}
-        for name, key in self._keys:
-            entity = transaction.entity(key.entity)
+        for entity, (name, key) in zip(entities, self._keys, strict=True):
             if entity is None:
                 continue
             pasts[name] = EntityPast(key, pages, entity)

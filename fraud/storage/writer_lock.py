@@ -55,43 +55,27 @@ class WriterLock:
         """Wait for the turn; return False where this thread has it already."""
         if self._thread == threading.get_ident():
             return False
-        while not self._try():
-            self._watch()
+        while not self.try_take():
+            self.watch()
             time.sleep(_WAIT_S)
         return True
 
     def give_back(self) -> None:
         """End the turn that ``take`` returned True for."""
         self._thread = 0
-        fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
+        os.lockf(self.descriptor, os.F_ULOCK, 0)
         self._mutex.release()
 
     def turn(self, deadline: float) -> Turn:
         """Return what has the turn inside ``async with``; see ``Turn``."""
         return Turn(self, deadline)
 
-    async def take_by(self, deadline: float) -> None:
-        """Wait for the turn until ``time.monotonic()`` is the deadline; the event loop goes on.
-
-        Raises:
-            StateBusyError: It did not come.
-        """
-        naps = 0
-        while not self._try():
-            if time.monotonic() >= deadline:
-                raise StateBusyError
-            self._watch()
-            naps += 1
-            if naps <= _NAPS:
-                time.sleep(_NAP_S)
-            else:
-                await asyncio.sleep(_WAIT_S)
-
-    def _try(self) -> bool:
+    def try_take(self) -> bool:
+        """Take the turn where it is free; return whether it was."""
         if not self._mutex.acquire(blocking=False):
             return False
         try:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.lockf(self.descriptor, os.F_TLOCK, 0)
         except OSError:
             self._mutex.release()
             return False
@@ -99,7 +83,7 @@ class WriterLock:
         self._stopped = None
         return True
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Kill the holder where it has been stopped for too long."""
         now = time.monotonic()
         if now < self._next_look:
@@ -129,12 +113,21 @@ class Turn:
         self._deadline = deadline
 
     async def __aenter__(self) -> None:
-        """Wait for it.
+        """Wait for it; the event loop goes on.
 
         Raises:
             StateBusyError: It did not come by the deadline.
         """
-        await self._lock.take_by(self._deadline)
+        naps = 0
+        while not self._lock.try_take():
+            if time.monotonic() >= self._deadline:
+                raise StateBusyError
+            self._lock.watch()
+            naps += 1
+            if naps <= _NAPS:
+                time.sleep(_NAP_S)
+            else:
+                await asyncio.sleep(_WAIT_S)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
