@@ -17,6 +17,7 @@ class RequestError(ServiceError):
 
     code: ClassVar[str] = "invalid_request"
     status: ClassVar[int] = 422
+    retry_after_s: ClassVar[int | None] = None
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message, field)
@@ -57,6 +58,12 @@ class CardNumberError(RequestError):
     code: ClassVar[str] = "card_number"
 
 
+class SensitiveFieldError(RequestError):
+    """A name under which card verification values, PINs or tracks travel, which must not be kept."""
+
+    code: ClassVar[str] = "sensitive_field"
+
+
 class NotScoredError(RequestError):
     """Only purchases and verifications are scored."""
 
@@ -70,7 +77,7 @@ class NoRateError(RequestError):
 
 
 class BodyTooLargeError(RequestError):
-    """The body is longer than ``serve.max_body_bytes``."""
+    """The body is longer than the operation allows."""
 
     code: ClassVar[str] = "body_too_large"
     status: ClassVar[int] = 413
@@ -81,6 +88,57 @@ class UnsupportedEncodingError(RequestError):
 
     code: ClassVar[str] = "unsupported_encoding"
     status: ClassVar[int] = 415
+
+
+class BodyTimeoutError(RequestError):
+    """The body did not arrive within ``serve.body_timeout_s``."""
+
+    code: ClassVar[str] = "body_timeout"
+    status: ClassVar[int] = 408
+
+
+class HeadersTooLargeError(RequestError):
+    """The header block is longer than a request needs."""
+
+    code: ClassVar[str] = "headers_too_large"
+    status: ClassVar[int] = 431
+
+
+class UnauthorizedError(RequestError):
+    """No key, an unknown one or one that has expired: the answer is the same."""
+
+    code: ClassVar[str] = "unauthorized"
+    status: ClassVar[int] = 401
+
+
+class ForbiddenError(RequestError):
+    """The key has other scopes."""
+
+    code: ClassVar[str] = "forbidden"
+    status: ClassVar[int] = 403
+
+
+class MethodNotAllowedError(RequestError):
+    """The path is called by POST only."""
+
+    code: ClassVar[str] = "method_not_allowed"
+    status: ClassVar[int] = 405
+
+
+class RateLimitedError(RequestError):
+    """The key is over ``serve.rate_per_key_per_s``."""
+
+    code: ClassVar[str] = "rate_limited"
+    status: ClassVar[int] = 429
+    retry_after_s: ClassVar[int | None] = 1
+
+
+class OverloadedError(RequestError):
+    """The replica works on ``serve.max_in_flight`` requests already."""
+
+    code: ClassVar[str] = "overloaded"
+    status: ClassVar[int] = 429
+    retry_after_s: ClassVar[int | None] = 1
 
 
 class DifferentBodyError(RequestError):
@@ -95,6 +153,14 @@ class NotReadyError(RequestError):
 
     code: ClassVar[str] = "not_ready"
     status: ClassVar[int] = 503
+    retry_after_s: ClassVar[int | None] = 1
+
+
+class InternalError(RequestError):
+    """Something that must not happen did; the log says what."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
 
 
 def error_body(code: str, message: str, field: str | None = None) -> bytes:

