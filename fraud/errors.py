@@ -11,6 +11,8 @@
     │   ├── ConflictError       a known transaction id came with other content
     │   ├── FormatVersionError  something on disk was written in another format version
     │   ├── ChangedMeanwhileError  another run changed the table
+    │   ├── NotWrittenError     a table cannot be written
+    │   ├── BusyError           another process does the same work
     │   ├── VerificationError   features differ from what another way to them gives
     │   ├── StateError          the online state is not what the lake makes of it
     │   └── StateBusyError      the online state was busy for as long as a caller could wait
@@ -139,6 +141,34 @@ class ChangedMeanwhileError(DataError):
 
     def __str__(self) -> str:
         return f"another run changed table {self.table} meanwhile, nothing was committed: run this one again"
+
+
+class NotWrittenError(DataError):
+    """A table cannot be written; what was acknowledged before stands."""
+
+    code: ClassVar[str] = "not_written"
+
+    def __init__(self, table: str, problem: str) -> None:
+        super().__init__(table, problem)
+        self.table = table
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.table} cannot be written: {self.problem}; mend that, then run this again"
+
+
+class BusyError(DataError):
+    """Another process does the same work at the same place."""
+
+    code: ClassVar[str] = "busy"
+
+    def __init__(self, place: str, waited_s: float) -> None:
+        super().__init__(place, waited_s)
+        self.place = place
+        self.waited_s = waited_s
+
+    def __str__(self) -> str:
+        return f"another process has been at work on {self.place} for {self.waited_s:g} s: try again later"
 
 
 class ConflictError(DataError):

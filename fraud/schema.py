@@ -39,6 +39,12 @@ ALERTS: Final = "alerts"
 MONITOR_PERFORMANCE: Final = "monitor_performance"
 MONITOR_DRIFT: Final = "monitor_drift"
 
+SHADOW: Final = "shadow"
+"""The ``run_kind`` of what a challenger would have said; its rows have no reasons."""
+
+ENDPOINT: Final = "journal:"
+"""What the ``ingest_id`` of a row from the endpoint begins with; the journal segment's name follows."""
+
 PARTITION: Final = "event_date"
 """Tables of transactions are partitioned by the UTC date of the event."""
 
@@ -164,7 +170,41 @@ SCORES_SCHEMA: Final = pa.schema(
         pa.field(PARTITION, pa.date32(), nullable=False),
     ]
 )
-"""``run_kind`` is live, backfill or rescore; only live rows are performance."""
+"""``run_kind`` is live, backfill, rescore or shadow; only live rows are performance."""
+
+DECISIONS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("transaction_id", pa.string(), nullable=False),
+        pa.field("event_time", TIME, nullable=False),
+        pa.field("decided_at", TIME, nullable=False),
+        pa.field("request", pa.string(), nullable=False),
+        pa.field("amount_base_minor", pa.int64(), nullable=False),
+        pa.field("features", pa.list_(pa.float64())),
+        pa.field("score", pa.float64()),
+        pa.field("probability", pa.float64()),
+        pa.field("decision", pa.string(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("answer", pa.string(), nullable=False),
+        pa.field("policy", pa.string(), nullable=False),
+        pa.field("policy_version", pa.string(), nullable=False),
+        pa.field("policy_digest", pa.string(), nullable=False),
+        pa.field("model_name", pa.string(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("model_digest", pa.string(), nullable=False),
+        pa.field("features_version", pa.string(), nullable=False),
+        pa.field("code_version", pa.string(), nullable=False),
+        pa.field("caller", pa.string(), nullable=False),
+        pa.field("degraded", pa.string()),
+        pa.field("latency_us", pa.int64(), nullable=False),
+        pa.field("shipped_at", TIME, nullable=False),
+        pa.field(PARTITION, pa.date32(), nullable=False),
+    ]
+)
+"""One row a transaction the endpoint answered, with everything to execute the decision again.
+
+``request`` (canonical), ``answer`` (as it left) and ``policy`` are JSON. ``features`` are in the order of the
+model's features, null where missing; the list is null where there was no score, and ``degraded`` says why.
+``reasons`` are codes, ``caller`` is the id of an API key."""
 
 READINGS_SCHEMA: Final = pa.schema(
     [

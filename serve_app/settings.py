@@ -63,6 +63,11 @@ class ServeSettings(Section):
     journal_segment_bytes: int = Field(
         default=67_108_864, ge=4096, description="A journal file of this size is followed by a new one."
     )
+    journal_keep_s: float = Field(
+        default=172_800.0,
+        ge=0,
+        description="How long a journal file stays once it is in the lake: answers are rebuilt from it.",
+    )
     entities: tuple[EntityName, ...] = Field(
         default=("card_id", "terminal_id"), description="Entity ids a request may carry, besides the model's."
     )

@@ -28,6 +28,30 @@ def serve(*, config: Config, lake: LakeUri, work: WorkDir, model: Reference = "c
 
 
 @command(app)
+def ship(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Another journal than the work directory's.")
+    ] = None,
+) -> Report:
+    """Bring what the endpoint journalled into the lake, each record once."""
+    from cluster import wiring
+    from cluster.settings import load
+    from fraud.jobs.ship import run
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    return run(
+        wiring.lake(settings),
+        (journal or wiring.work(settings).journal).absolute(),
+        feature_set=wiring.feature_set(settings),
+        keep_s=settings.serve.journal_keep_s,
+    )
+
+
+@command(app)
 def replay(
     *,
     config: Config,

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from fraud.errors import QualityError, SchemaError
 from fraud.jobs import ingest_labels, source
 from fraud.jobs.ingest_outcome import Outcome, discard, settle
 from fraud.jobs.ingest_slice import Slicer, Written
+from fraud.jobs.known import featurized
 from fraud.jobs.mapped import check_files
 from fraud.jobs.source import SourceFile
 from fraud.jobs.source_rows import Slice, file_format
@@ -70,7 +71,7 @@ def run(
     exchange = rates(money)
     check_files([file.path for file in files], mapping, exchange, source_path)
     entities = _check_lake(lake, mapping)
-    slicer = Slicer(lake, mapping, exchange, _ingest_id(files, mapping), now, _featurized(lake))
+    slicer = Slicer(lake, mapping, exchange, _ingest_id(files, mapping), now, featurized(lake))
     logger.info("ingesting", extra={"files": len(files), "skipped": len(found) - len(files)})
     outcome = settle(slicer, _written(slicer, files), [file.path for file in files], entities)
     if outcome.rejected > ingest.max_reject_share * outcome.rows:
@@ -120,12 +121,6 @@ def _check_lake(lake: Lake, mapping: Mapping) -> list[str]:
             schema.TRANSACTIONS, schema.transactions(mapping.entities, attribute_types(mapping))
         )
     return list(mapping.entities)
-
-
-def _featurized(lake: Lake) -> frozenset[date]:
-    """The days that have features: a transaction of such a day that comes now was not known then."""
-    tables = [name for name in lake.tables() if name.startswith("features_")]
-    return frozenset(part.event_date for name in tables for part in lake.parts(name) if part.event_date)
 
 
 def _written(slicer: Slicer, files: Sequence[SourceFile]) -> list[Written]:

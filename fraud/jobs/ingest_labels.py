@@ -76,13 +76,13 @@ def settle(lake: Lake, said: pa.Table, mapping: Mapping, entities: Sequence[str]
     refused: dict[tuple[int, int], str] = {}
     if mapping.kind == "labels":
         said, refused = _joined(lake, said, mapping, entities)
-    known, conflict = _repeated(lake, said)
+    known, conflict = repeated(lake, said)
     refused |= _named(said, conflict, "conflict")
     fresh = said.filter(pa.array(~(known | conflict)))
     stamped = fresh.append_column("ingest_id", pa.array([ingest_id] * fresh.num_rows, pa.string()))
     files = np.asarray(fresh.column("file").to_numpy(), np.int64)
-    repeated = Counter(said.column("file").filter(pa.array(known)).to_pylist())
-    return Settled(stamped.select(kind.names).cast(kind), files, repeated, refused)
+    skipped = Counter(said.column("file").filter(pa.array(known)).to_pylist())
+    return Settled(stamped.select(kind.names).cast(kind), files, skipped, refused)
 
 
 def _joined(
@@ -117,8 +117,13 @@ def _dated(said: pa.Table, mapping: Mapping) -> pa.Table:
     return named.append_column("source", pa.array([labels.source] * said.num_rows, pa.string()))
 
 
-def _repeated(lake: Lake, said: pa.Table) -> tuple[Bools, Bools]:
-    """Per label whether it is known already, and whether what is known says otherwise."""
+def repeated(lake: Lake, said: pa.Table) -> tuple[Bools, Bools]:
+    """Per label whether it is known already, and whether what is known says otherwise.
+
+    Args:
+        lake: With the labels of before.
+        said: At least ``transaction_id``, ``label_time``, ``source`` and ``is_fraud``, in order.
+    """
     suspects = _suspects(lake, said)
     known, conflict = np.zeros(said.num_rows, np.bool_), np.zeros(said.num_rows, np.bool_)
     if not len(suspects):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -40,6 +41,12 @@ class Known:
 
     equal: Bools
     conflict: Bools
+
+
+def featurized(lake: Lake) -> frozenset[date]:
+    """The days that have features: a transaction of such a day that comes now was not known then."""
+    tables = [name for name in lake.tables() if name.startswith("features_")]
+    return frozenset(part.event_date for name in tables for part in lake.parts(name) if part.event_date)
 
 
 def lake_ties(lake: Lake) -> list[tuple[Part, Ints]]:
@@ -130,7 +137,7 @@ def _compare_some(
     before = new.schema.empty_table()
     if old:
         before = rows_with(lake, ties, old, new.column_names).cast(new.schema)
-    repeated, equal = _compare(pa.concat_tables([before, new.take(pa.array(order))]))
+    repeated, equal = compare(pa.concat_tables([before, new.take(pa.array(order))]))
     known, conflict = np.empty(len(order), np.bool_), np.empty(len(order), np.bool_)
     known[order] = (repeated & equal)[before.num_rows :]
     conflict[order] = (repeated & ~equal)[before.num_rows :]
@@ -141,16 +148,28 @@ def _compare_some(
         start += len(places)
 
 
-def _compare(rows: pa.Table) -> tuple[Bools, Bools]:
-    """Per row whether an earlier row has its id, and whether it equals the first one of that id."""
+def compare(rows: pa.Table) -> tuple[Bools, Bools]:
+    """Per row whether an earlier row has its id, and whether it equals the first one of that id.
+
+    The endpoint knows no outcome but its own decline, and a file may not know that one: between a row of the
+    endpoint and one of a file a missing status says nothing, and the time of a status is not compared. A file
+    that comes later with another status than the endpoint's decline contradicts it.
+    """
     codes = np.asarray(rows.column("transaction_id").combine_chunks().dictionary_encode().indices)
     _, first = np.unique(codes, return_index=True)
     origin = first[codes]
     equal = np.ones(len(codes), np.bool_)
+    posted = np.asarray(pc.starts_with(rows.column("ingest_id"), schema.ENDPOINT))
     for name in rows.column_names:
         if name not in _UNCOMPARED:
             column = rows.column(name).combine_chunks()
             before = column.take(pa.array(origin))
             same = pc.or_kleene(pc.equal(column, before), pc.and_(pc.is_null(column), pc.is_null(before)))
-            equal &= np.asarray(pc.fill_null(same, fill_value=False))
+            agrees = np.asarray(pc.fill_null(same, fill_value=False))
+            if name == "status":
+                unsaid = np.asarray(pc.or_(pc.is_null(column), pc.is_null(before)))
+                agrees = agrees | posted | (posted[origin] & unsaid)
+            elif name == "status_time":
+                agrees = agrees | posted | posted[origin]
+            equal &= agrees
     return origin != np.arange(len(codes)), equal

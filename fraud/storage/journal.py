@@ -15,7 +15,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +28,7 @@ from fraud.errors import DataError, FormatVersionError, SourceError
 
 FORMAT_VERSION: Final = 1
 SUFFIX: Final = ".journal"
+_NEW: Final = ".new"
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 
 _Batch = list[tuple[bytes, asyncio.Future[None]]]
@@ -134,23 +135,28 @@ class _Segment:
     """One open file, locked while it is; everything before ``size`` is on disk."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         self.size = 0
 
     @classmethod
     def create(cls, folder: Path) -> _Segment:
-        path = folder / f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
-        segment = cls(path)
+        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+        segment = cls(folder / f"{name}{_NEW}")
         try:
             segment.append(_header())
-            _sync_folder(folder)
+            segment.show(folder / name)
         except OSError:
             segment.close()
-            path.unlink(missing_ok=True)
+            segment.path.unlink(missing_ok=True)
             raise
         return segment
+
+    def show(self, path: Path) -> None:
+        """Let readers find it: from the first moment it is locked and begins with its header."""
+        self.path = self.path.rename(path)
+        _sync_folder(path.parent)
 
     def append(self, frames: bytes) -> None:
         view, written = memoryview(frames), 0
@@ -164,7 +170,7 @@ class _Segment:
         with suppress(OSError):
             os.ftruncate(self._descriptor, self.size)
         if self.size == len(_header()):
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
@@ -230,6 +236,25 @@ def read_from(segment: Path, offset: int) -> Iterator[tuple[int, bytes]]:
                 yield offset, record
             else:
                 _check_header(record, segment)
+
+
+def keep(file: Path, records: Iterable[bytes]) -> None:
+    """Write a whole segment, durably in place of what the file holds; ``read`` reads it.
+
+    Raises:
+        JournalError: It could not be written; the file holds what it held.
+    """
+    fresh = file.with_name(f"{file.name}{_NEW}")
+    try:
+        fresh.unlink(missing_ok=True)
+        segment = _Segment(fresh)
+        try:
+            segment.append(b"".join([_header(), *map(_frame, records)]))
+            segment.show(file)
+        finally:
+            segment.close()
+    except OSError as error:
+        raise JournalError(str(file.parent), _reason(error)) from error
 
 
 def _check_header(record: bytes, segment: Path) -> None:

@@ -23,7 +23,13 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from fraud.errors import ChangedMeanwhileError, FormatVersionError, SchemaError, TableNotFoundError
+from fraud.errors import (
+    ChangedMeanwhileError,
+    FormatVersionError,
+    NotWrittenError,
+    SchemaError,
+    TableNotFoundError,
+)
 from fraud.schema import FORMAT_VERSION, PARTITION
 
 _FORMAT = "format_version="
@@ -82,6 +88,16 @@ class Lake:
             return None
         found = self._open(name).transaction_version(app)
         return None if found is None else int(found)
+
+    def committed(self, name: str, apps: Iterable[str]) -> tuple[int, dict[str, int]]:
+        """The newest version of a table, and the application versions as of it; ids without one are left out.
+
+        Raises:
+            TableNotFoundError: The table does not exist.
+        """
+        table = self._open(name)
+        found = {app: table.transaction_version(app) for app in apps}
+        return int(table.version()), {app: int(at) for app, at in found.items() if at is not None}
 
     def schema(self, name: str, *, version: int | None = None) -> pa.Schema:
         """The table's Arrow schema, the partition column last."""
@@ -163,20 +179,27 @@ class Lake:
             table: Rows of one partition; a partition column is left out of the file.
             event_date: The partition all rows belong to.
             stem: What the file's name begins with.
+
+        Raises:
+            NotWrittenError: The disk is full or fails.
         """
         folder = "" if event_date is None else f"{PARTITION}={event_date.isoformat()}/"
         path = f"{folder}{stem}-{uuid4().hex}.parquet"
         file = Path(self.table_uri(name)) / path
         file.parent.mkdir(parents=True, exist_ok=True)
         stored = table.drop_columns([PARTITION]) if PARTITION in table.column_names else table
-        pq.write_table(
-            stored,
-            file,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=_repetitive_texts(stored),
-            write_statistics=_times(stored),
-        )
+        try:
+            pq.write_table(
+                stored,
+                file,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=_repetitive_texts(stored),
+                write_statistics=_times(stored),
+            )
+        except OSError as error:
+            file.unlink(missing_ok=True)
+            raise NotWrittenError(self.table_uri(name), str(error)) from error
         return Part(path, table.num_rows, file.stat().st_size, event_date)
 
     def write_parts(self, name: str, table: pa.Table) -> list[Part]:
@@ -243,6 +266,39 @@ class Lake:
         table.update_incremental()
         return int(table.version())
 
+    def commit_onto(self, name: str, version: int, parts: Sequence[Part], *, apps: Mapping[str, int]) -> None:
+        """Add parts to a version of a table, or to none: what was looked up in that version still holds.
+
+        Args:
+            name: The table, see ``ensure``.
+            version: The newest one.
+            parts: From ``write_part``.
+            apps: Versions stored with the commit by application id; read back with ``committed``.
+
+        Raises:
+            ChangedMeanwhileError: There is a newer version; nothing was committed.
+            NotWrittenError: The commit failed; ``committed`` says whether it did so before or after it held.
+        """
+        handle = self._open(name)
+        if handle.version() != version:
+            raise ChangedMeanwhileError(name)
+        kind = handle.schema()
+        try:
+            handle.create_write_transaction(
+                [_add_action(part) for part in parts],
+                "append",
+                kind,
+                partition_by=handle.metadata().partition_columns or None,
+                commit_properties=CommitProperties(
+                    max_commit_retries=0,
+                    app_transactions=[Transaction(app, at) for app, at in apps.items()],
+                ),
+            )
+        except CommitFailedError as error:
+            raise ChangedMeanwhileError(name) from error
+        except (DeltaError, OSError) as error:
+            raise NotWrittenError(self.table_uri(name), str(error)) from error
+
     def append(self, name: str, table: pa.Table, *, apps: Mapping[str, int] | None = None) -> int:
         """Write and commit a small table from the driver; the partition column decides its files."""
         parts = (
@@ -265,7 +321,7 @@ class Lake:
             ChangedMeanwhileError: The application is at another version than the one before; nothing was
                 committed.
         """
-        self._ensure(name, table.schema)
+        self.ensure(name, table.schema)
         part = self.write_part(name, table)
         # Read and committed on one handle: Delta refuses a commit that another one of the same application
         # has overtaken since the handle was opened.
@@ -282,14 +338,19 @@ class Lake:
         except CommitFailedError as error:
             raise ChangedMeanwhileError(name) from error
 
-    def _ensure(self, name: str, schema: pa.Schema) -> None:
-        """Make an empty table unless it exists with these columns; others may be making it too."""
+    def ensure(self, name: str, schema: pa.Schema) -> None:
+        """Make an empty table unless it exists with these columns; others may be making it too.
+
+        Raises:
+            SchemaError: The table exists with other columns.
+            NotWrittenError: The disk is full or fails.
+        """
         if not self.exists(name):
             try:
                 self.commit(name, schema, [])
-            except DeltaError:
+            except (DeltaError, OSError) as error:
                 if not self.exists(name):
-                    raise
+                    raise NotWrittenError(self.table_uri(name), str(error)) from error
         self.check_schema(name, schema)
 
     def _open(self, name: str, version: int | None = None) -> DeltaTable:
@@ -335,7 +396,7 @@ def _plain(field: pa.Field) -> pa.Field:
     kinds: dict[Any, pa.DataType] = {pa.large_string(): pa.string(), pa.string_view(): pa.string()}
     kind = field.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.field(field.name, pa.list_(pa.string()), field.nullable)
+        return pa.field(field.name, pa.list_(_plain(kind.value_field).type), field.nullable)
     return pa.field(field.name, kinds.get(kind, kind), field.nullable)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fraud.errors import FormatVersionError, SourceError
 from fraud.storage import journal as journal_module
-from fraud.storage.journal import Journal, JournalError, is_open, read, read_from, segments
+from fraud.storage.journal import Journal, JournalError, is_open, keep, read, read_from, segments
 
 
 def written(folder: Path) -> list[bytes]:
@@ -248,3 +248,40 @@ def test_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
     write_all(tmp_path / "journal", [b"{}"])
     assert (tmp_path / "journal").stat().st_mode & 0o077 == 0
     assert segments(tmp_path / "journal")[0].stat().st_mode & 0o077 == 0
+
+
+def test_what_is_kept_takes_the_place_of_what_was(tmp_path: Path) -> None:
+    file = tmp_path / "some.kept"
+    keep(file, [b'{"n":1}', b'{"n":2}'])
+    keep(file, [b'{"n":3}'])
+    assert list(read(file)) == [b'{"n":3}']
+    assert segments(tmp_path) == []
+
+
+def test_what_cannot_be_kept_leaves_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "some.kept"
+    keep(file, [b'{"n":1}'])
+
+    def broken_disk(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken_disk)
+        with pytest.raises(JournalError):
+            keep(file, [b'{"n":2}'])
+    keep(tmp_path / "other.kept", [])
+    assert list(read(file)) == [b'{"n":1}']
+
+
+def test_a_segment_is_shown_when_it_is_locked_and_has_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(descriptor: int) -> None:
+        assert segments(tmp_path) == []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", look)
+        Journal(tmp_path)
+    (segment,) = segments(tmp_path)
+    assert is_open(segment)
+    assert segment.stat().st_size > 0

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from factories import transaction_table
 
 from fraud import schema
-from fraud.errors import FormatVersionError, SchemaError, TableNotFoundError
+from fraud.errors import (
+    ChangedMeanwhileError,
+    FormatVersionError,
+    NotWrittenError,
+    SchemaError,
+    TableNotFoundError,
+)
 from fraud.storage.lake import Lake
 
 START = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -79,3 +87,58 @@ def test_other_delta_readers_see_the_same_rows(lake: Lake):
     read = DeltaTable(lake.table_uri("transactions")).to_pyarrow_table()
     assert sorted(read.column("transaction_id").to_pylist()) == ["0", "1"]
     assert read.schema.field("event_time").type == schema.TIME
+
+
+def test_a_commit_onto_a_version_says_how_far_an_application_is(lake: Lake):
+    rows = pa.table({"n": [1]})
+    lake.ensure("numbers", rows.schema)
+    version, found = lake.committed("numbers", ["a", "b"])
+    assert (version, found) == (0, {})
+    lake.commit_onto("numbers", version, [lake.write_part("numbers", rows)], apps={"a": 7})
+    assert lake.committed("numbers", ["a", "b"]) == (1, {"a": 7})
+    assert lake.read("numbers").num_rows == 1
+
+
+def test_a_commit_onto_an_older_version_changes_nothing(lake: Lake):
+    rows = pa.table({"n": [1]})
+    lake.append("numbers", rows)
+    lake.append("numbers", rows)
+    with pytest.raises(ChangedMeanwhileError):
+        lake.commit_onto("numbers", 0, [lake.write_part("numbers", rows)], apps={"a": 1})
+    assert lake.committed("numbers", ["a"]) == (1, {})
+    assert lake.read("numbers").num_rows == 2
+
+
+def test_of_two_commits_onto_one_version_one_holds(lake: Lake, monkeypatch):
+    rows = pa.table({"n": [1]})
+    lake.ensure("numbers", rows.schema)
+    begin = DeltaTable.create_write_transaction
+
+    def overtaken(table: DeltaTable, *args: object, **options: object) -> None:
+        monkeypatch.undo()
+        lake.append("numbers", rows)
+        begin(table, *args, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", overtaken)
+    with pytest.raises(ChangedMeanwhileError):
+        lake.commit_onto("numbers", 0, [lake.write_part("numbers", rows)], apps={"a": 1})
+    assert lake.committed("numbers", ["a"]) == (1, {})
+    assert lake.read("numbers").num_rows == 1
+
+
+def test_a_part_that_could_not_be_written_leaves_no_file(lake: Lake, monkeypatch):
+    def full_disk(table: pa.Table, file: Path, **_: object) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full_disk)
+    with pytest.raises(NotWrittenError, match="No space left"):
+        lake.write_part("numbers", pa.table({"n": [1]}))
+    assert list(Path(lake.table_uri("numbers")).iterdir()) == []
+
+
+def test_lists_of_numbers_come_back_as_such(lake: Lake):
+    rows = pa.table({"x": pa.array([[1.5, None], None, []], pa.list_(pa.float64()))})
+    lake.append("numbers", rows)
+    assert lake.schema("numbers").field("x").type == pa.list_(pa.float64())
+    assert lake.read("numbers").column("x").to_pylist() == [[1.5, None], None, []]
