@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
+from starlette.types import ASGIApp
 
 from fraud.model.reason_catalogue import Catalogue
 from fraud.settings import MoneySettings
+from serve_app.asgi import application
+from serve_app.export import Export
 from serve_app.options import deployment_options
-from serve_app.replica import Places, Replica
-from serve_app.routes import api
+from serve_app.places import Places
+from serve_app.replica import Replica
 from serve_app.settings import ServeSettings
 
 
@@ -25,13 +27,13 @@ class Endpoint:
         self._replica = Replica(places, money, catalogue, settings)
         self._settings = settings
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the application whose routes use this replica."""
-        return api(self._replica.scorer, self._settings, self._replica.running)
+        return application(self._replica, self._settings, Export(self._replica.telemetry).run)
 
     async def check_health(self) -> None:
         """Fail where the model cannot score; never waits for the state's write lock."""
-        self._replica.scorer.probe()
+        self._replica.probe()
 
 
 def build(
@@ -57,5 +59,5 @@ def build(
         catalogue: What customers are told of reasons.
     """
     deployment = serve.deployment(**deployment_options(settings))(serve.ingress()(Endpoint))
-    application: Application = deployment.bind(Places(pointer, state, journal), money, catalogue, settings)
-    return application
+    bound: Application = deployment.bind(Places(pointer, state, journal), money, catalogue, settings)
+    return bound

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from serve_app.errors import CardNumberError, SensitiveFieldError
@@ -124,11 +125,16 @@ def refuse_sensitive_names(attributes: Mapping[str, Any]) -> None:
         SensitiveFieldError: There is one.
     """
     for name in attributes:
-        if _NOT_LETTERS.sub("", name.lower()) in _SENSITIVE:
+        if _is_sensitive(name):
             raise SensitiveFieldError(
                 "a field is named like a card verification value, a PIN or a track: these must not be sent",
                 "attributes",
             )
+
+
+@lru_cache(4096)
+def _is_sensitive(name: str) -> bool:
+    return _NOT_LETTERS.sub("", name.lower()) in _SENSITIVE
 
 
 def _digits(value: float) -> str:

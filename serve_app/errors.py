@@ -141,6 +141,13 @@ class OverloadedError(RequestError):
     retry_after_s: ClassVar[int | None] = 1
 
 
+class UnknownDecisionError(RequestError):
+    """There is no decision under that id here."""
+
+    code: ClassVar[str] = "unknown_decision"
+    status: ClassVar[int] = 404
+
+
 class DifferentBodyError(RequestError):
     """The id was answered before, with another body."""
 

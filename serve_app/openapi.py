@@ -6,12 +6,14 @@ checks are in ``serve_app.canonical``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from fraud.schema import SCORED_KINDS
+from fraud.schema import KINDS, SCORED_KINDS
 from serve_app.canonical import MAX_AMOUNT_MINOR
 from serve_app.fields import MAX_ID_LENGTH
 from serve_app.settings import ServeSettings
@@ -26,6 +28,7 @@ TRANSACTION: Final = {
     "terminal_id": "t-77",
     "attributes": {"channel": "web"},
 }
+EVENT: Final = {**TRANSACTION, "transaction_id": "tx-1048", "kind": "refund"}
 LABEL: Final = {
     "transaction_id": "tx-1047",
     "is_fraud": True,
@@ -44,6 +47,7 @@ _ANSWER: Final[JsonDict] = {
             "customer": "Unusual number of payments with this card",
         }
     ],
+    "degraded": False,
     "model": {"name": "fraud", "version": "3", "digest": "5d41402abc4b2a76"},
     "policy_version": "9b74c989",
     "features_version": "1a79a4d6",
@@ -77,22 +81,23 @@ class Decision(_Document):
     model_config = ConfigDict(json_schema_extra={"examples": [_ANSWER]})
 
     transaction_id: str
-    score: float = Field(ge=0, le=1, description="The model's output.")
-    probability: float = Field(ge=0, le=1, description="Calibrated probability of fraud.")
+    score: float | None = Field(ge=0, le=1, description="The model's output; null where degraded.")
+    probability: float | None = Field(ge=0, le=1, description="Calibrated probability of fraud.")
     decision: Literal["approve", "review", "decline"]
     reasons: list[Reason] = Field(description="What raised the score, strongest first; empty for approve.")
+    degraded: bool = Field(description="Decided by the policy's fallback: there was no score in time.")
     model: Model
     policy_version: str
     features_version: str
     decided_at: str = Field(description="RFC 3339 in UTC.")
 
 
-class LabelAnswer(_Document):
-    """The label is on disk."""
+class Accepted(_Document):
+    """What was posted is on disk."""
 
     transaction_id: str
     accepted: bool
-    known: bool = Field(description="Whether the service has seen the transaction.")
+    known: bool = Field(description="Whether the service had seen the transaction before.")
 
 
 class Problem(_Document):
@@ -109,81 +114,129 @@ class ErrorAnswer(_Document):
     error: Problem
 
 
+class Answers(_Document):
+    """One answer or error a transaction, in their order."""
+
+    answers: list[Decision | ErrorAnswer]
+
+
+_REQUIRED: Final = ["transaction_id", "event_time", "amount_minor", "currency"]
 _CODES: Final[dict[int, tuple[str, str]]] = {
-    409: ("conflict", "This transaction_id was answered before, for another body."),
+    400: ("disconnected", "The body did not arrive whole."),
+    401: ("unauthorized", "No key, or none that is valid."),
+    403: ("forbidden", "The key has another scope."),
+    404: ("unknown_decision", "There is no such decision here."),
+    408: ("body_timeout", "The body did not arrive in time."),
+    409: ("conflict", "This transaction_id came before, with another body."),
     413: ("body_too_large", "The body is longer than allowed."),
     415: ("unsupported_encoding", "The body is compressed."),
     422: (
-        "invalid_json, unknown_field, missing_field, invalid_field, card_number, not_scored, no_rate",
+        "invalid_json, unknown_field, missing_field, invalid_field, card_number, sensitive_field, "
+        "not_scored, no_rate",
         "The body cannot be used as it is.",
     ),
+    429: ("rate_limited, overloaded", "Too many requests: wait as long as the header Retry-After says."),
     503: ("not_ready", "The answer could not be made durable: send the same request again."),
 }
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the errors of a route, and Serve's own answer to overload."""
-    described: dict[int | str, dict[str, Any]] = {
+    """Describe the errors of a route."""
+    return {
         status: {"model": ErrorAnswer, "description": f"{_CODES[status][1]} Codes: {_CODES[status][0]}."}
         for status in statuses
     }
-    described[429] = {"description": "Too many requests: wait as long as the header Retry-After says."}
-    return described
 
 
-def score_body(settings: ServeSettings) -> dict[str, Any]:
-    """Return the ``openapi_extra`` of ``POST /v1/score``."""
-    return _body(
-        {
-            "transaction_id": _identifier("The same id with the same body gets the same answer."),
-            "event_time": _time("When the transaction happened."),
-            "kind": {"type": ["string", "null"], "enum": [*SCORED_KINDS, None], "default": "purchase"},
-            "amount_minor": {
-                "type": "integer",
-                "minimum": 0,
-                "maximum": MAX_AMOUNT_MINOR,
-                "description": "In minor units of the currency: 4250 is 42.50 EUR.",
-            },
-            "currency": {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO-4217 code."},
-            **{name: _identifier("A token, never a card number.", "null") for name in settings.entities},
-            "attributes": {
-                "type": ["object", "null"],
-                "additionalProperties": {"type": ["number", "string", "null"]},
-                "description": "What the model may read by name; others are kept and ignored.",
-            },
+def not_ready() -> dict[int | str, dict[str, Any]]:
+    """Describe what a replica answers that should get no requests."""
+    return {503: {"description": "Requests should not come here; `problems` says why."}}
+
+
+def operations(settings: ServeSettings) -> dict[str, dict[str, Any]]:
+    """Return what FastAPI is told of each path that is posted to."""
+    refusals = responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 503)
+    score = {name: value for name, value in _transaction(settings).items() if name != "kind"}
+    one = {"kind": _kind(SCORED_KINDS), **score}
+    return {
+        "/v1/score": {
+            "summary": "Decide one transaction",
+            "response_model": Decision,
+            "responses": refusals,
+            "openapi_extra": _body(one, required=_REQUIRED, example=TRANSACTION),
         },
-        required=["transaction_id", "event_time", "amount_minor", "currency"],
-        example=TRANSACTION,
-    )
-
-
-def label_body() -> dict[str, Any]:
-    """Return the ``openapi_extra`` of ``POST /v1/labels``."""
-    return _body(
-        {
-            "transaction_id": _identifier("Of the labelled transaction."),
-            "is_fraud": {"type": "boolean"},
-            "label_time": {**_time("When it became known; now unless given."), "type": ["string", "null"]},
-            "source": {**_identifier("Who says so.", "null"), "default": "api"},
-            "fraud_type": _identifier("A name for the kind of fraud.", "null"),
+        "/v1/score/batch": {
+            "summary": "Decide several transactions at once",
+            "response_model": Answers,
+            "responses": refusals,
+            "openapi_extra": _body(
+                {
+                    "transactions": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": settings.max_batch_rows,
+                        "items": _object(one, _REQUIRED),
+                    }
+                },
+                required=["transactions"],
+                example={"transactions": [TRANSACTION]},
+            ),
         },
-        required=["transaction_id", "is_fraud"],
-        example=LABEL,
-    )
+        "/v1/events": {
+            "summary": "Record a transaction that is not to be scored",
+            "status_code": HTTPStatus.ACCEPTED,
+            "response_model": Accepted,
+            "responses": refusals,
+            "openapi_extra": _body(_transaction(settings), required=_REQUIRED, example=EVENT),
+        },
+        "/v1/labels": {
+            "summary": "Tell what became known about a transaction",
+            "status_code": HTTPStatus.ACCEPTED,
+            "response_model": Accepted,
+            "responses": {
+                status: shape for status, shape in refusals.items() if status != HTTPStatus.CONFLICT
+            },
+            "openapi_extra": _body(_LABEL_FIELDS, required=["transaction_id", "is_fraud"], example=LABEL),
+        },
+    }
+
+
+def _transaction(settings: ServeSettings) -> dict[str, Any]:
+    return {
+        "transaction_id": _identifier("The same id with the same body gets the same answer."),
+        "event_time": _time("When the transaction happened."),
+        "kind": _kind(KINDS),
+        "amount_minor": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": MAX_AMOUNT_MINOR,
+            "description": "In minor units of the currency: 4250 is 42.50 EUR.",
+        },
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO-4217 code."},
+        **{name: _identifier("A token, never a card number.", "null") for name in settings.entities},
+        "attributes": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": ["number", "string", "null"]},
+            "description": "What the model may read by name, see /v1/schema; others are kept and ignored.",
+        },
+    }
+
+
+def _kind(kinds: Sequence[str]) -> dict[str, Any]:
+    return {"type": ["string", "null"], "enum": [*kinds, None], "default": "purchase"}
 
 
 def _body(properties: dict[str, Any], *, required: list[str], example: dict[str, Any]) -> dict[str, Any]:
-    schema = {
+    content = {"application/json": {"schema": _object(properties, required), "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": False,
-    }
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": schema, "example": example}},
-        }
     }
 
 
@@ -198,3 +251,12 @@ def _identifier(description: str, *also: str) -> dict[str, Any]:
 
 def _time(description: str) -> dict[str, Any]:
     return {"type": "string", "format": "date-time", "description": f"{description} RFC 3339 with offset."}
+
+
+_LABEL_FIELDS: Final = {
+    "transaction_id": _identifier("Of the labelled transaction."),
+    "is_fraud": {"type": "boolean"},
+    "label_time": {**_time("When it became known; now unless given."), "type": ["string", "null"]},
+    "source": {**_identifier("Who says so.", "null"), "default": "api"},
+    "fraud_type": _identifier("A name for the kind of fraud.", "null"),
+}

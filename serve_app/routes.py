@@ -1,34 +1,53 @@
-"""The HTTP face of a scorer: routes, the limit of a body, and one shape of error."""
+"""The HTTP face: operations on bodies, questions, and their documentation.
+
+The door calls an operation's handler directly; FastAPI has the same operations, for whoever comes without
+the door and for the documentation.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from serve_app import openapi
-from serve_app.errors import BodyTooLargeError, RequestError, UnsupportedEncodingError, error_body
+from serve_app.call import Call, Operation
+from serve_app.errors import RequestError, error_body
+from serve_app.inquiries import Inquiries
 from serve_app.scorer import Scorer
 from serve_app.settings import ServeSettings
 
 _JSON = "application/json"
 
-logger = logging.getLogger(__name__)
+
+def operations(scorer: Scorer, settings: ServeSettings) -> tuple[Operation, ...]:
+    """Return what can be posted."""
+    one, many = settings.max_body_bytes, settings.max_batch_body_bytes
+    return (
+        Operation("/v1/score", "score", one, scorer.score),
+        Operation("/v1/score/batch", "score", many, scorer.score_batch),
+        Operation("/v1/events", "score", one, scorer.event),
+        Operation("/v1/labels", "labels", one, scorer.label),
+    )
 
 
 def api(
-    scorer: Scorer, settings: ServeSettings, running: Callable[[], AbstractAsyncContextManager[None]]
+    posts: Sequence[Operation],
+    inquiries: Inquiries,
+    settings: ServeSettings,
+    running: Callable[[], AbstractAsyncContextManager[None]],
 ) -> FastAPI:
     """Return the application.
 
     Args:
-        scorer: Does the work.
+        posts: What can be posted.
+        inquiries: Answers what can be asked.
         settings: For the limits and what a body may have.
         running: Entered when the application starts, left when it stops.
     """
@@ -39,51 +58,59 @@ def api(
             yield
 
     app = FastAPI(title="Card fraud scoring", version="1", lifespan=lifespan)
-    _add_work(app, scorer, settings)
-    _add_status(app, scorer)
+    described = openapi.operations(settings)
+    for operation in posts:
+        route = _route(operation, settings.deadline_s)
+        app.add_api_route(operation.path, route, methods=["POST"], **described[operation.path])
+    _add_questions(app, inquiries)
+    _add_status(app, inquiries)
     _add_errors(app)
     return app
 
 
-def _add_work(app: FastAPI, scorer: Scorer, settings: ServeSettings) -> None:
-    errors = openapi.responses(409, 413, 415, 422, 503)
+def _route(operation: Operation, deadline_s: float) -> Callable[[Request], Awaitable[Response]]:
+    async def post(request: Request) -> Response:
+        deadline = time.monotonic() + deadline_s
+        reply = await operation.handle(Call(await request.body(), "", "", deadline))
+        return Response(reply.body, reply.status, media_type=_JSON)
 
-    @app.post(
-        "/v1/score",
-        summary="Decide one transaction",
-        response_model=openapi.Decision,
-        responses=errors,
-        openapi_extra=openapi.score_body(settings),
+    return post
+
+
+def _add_questions(app: FastAPI, inquiries: Inquiries) -> None:
+    # Plain functions run in threads: a bundle that has to be loaded keeps nobody waiting.
+    unknown = openapi.responses(404)
+
+    @app.get("/v1/decisions/{transaction_id}", summary="A decision of the last two days", responses=unknown)
+    def decision(transaction_id: str) -> dict[str, Any]:
+        return inquiries.decision(transaction_id)
+
+    @app.get(
+        "/v1/decisions/{transaction_id}/explanation",
+        summary="Its reasons, and what each feature added",
+        responses=unknown,
     )
-    async def score(request: Request) -> Response:
-        body = await _body(request, settings.max_body_bytes)
-        return Response(await scorer.score(body), media_type=_JSON)
+    def explanation(transaction_id: str) -> dict[str, Any]:
+        return inquiries.explanation(transaction_id)
 
-    @app.post(
-        "/v1/labels",
-        summary="Tell what became known about a transaction",
-        status_code=HTTPStatus.ACCEPTED,
-        response_model=openapi.LabelAnswer,
-        responses={status: shape for status, shape in errors.items() if status != HTTPStatus.CONFLICT},
-        openapi_extra=openapi.label_body(),
-    )
-    async def labels(request: Request) -> Response:
-        body = await _body(request, settings.max_body_bytes)
-        return Response(await scorer.label(body), HTTPStatus.ACCEPTED, media_type=_JSON)
+    @app.get("/v1/models", summary="Which models are at work")
+    def models() -> dict[str, Any]:
+        return inquiries.models()
+
+    @app.get("/v1/schema", summary="What a request may hold")
+    def schema() -> dict[str, Any]:
+        return inquiries.schema()
 
 
-def _add_status(app: FastAPI, scorer: Scorer) -> None:
+def _add_status(app: FastAPI, inquiries: Inquiries) -> None:
     @app.get("/healthz", summary="Whether the process answers")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Whether a model is loaded and the state is open")
-    async def readyz() -> dict[str, Any]:
-        return scorer.readiness()
-
-    @app.get("/v1/models", summary="Which model serves")
-    async def models() -> dict[str, Any]:
-        return scorer.models()
+    @app.get("/readyz", summary="Whether requests should come here", responses=openapi.not_ready())
+    def readyz() -> Response:
+        is_ready, said = inquiries.readiness()
+        return JSONResponse(said, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -96,27 +123,12 @@ def _add_errors(app: FastAPI) -> None:
         status = HTTPStatus(error.status_code)
         return _error(status, status.name.lower(), f"{status.phrase}: see /docs for what there is")
 
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return _error(HTTPStatus.BAD_REQUEST, "disconnected", "the body did not arrive")
-
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> Response:
         # Starlette raises the error again after this answer, and the server logs it.
         return _error(
             HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the service failed: send the request again"
         )
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedEncodingError("send the body uncompressed, without Content-Encoding")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise BodyTooLargeError(f"the body is longer than {limit} bytes")
-    return bytes(body)
 
 
 def _error(status: int, code: str, message: str, field: str | None = None) -> Response:

@@ -3,53 +3,46 @@
 The state stores, under the transaction's id, the decision's whole journal record; the answer is a part of it.
 Whoever asks again gets that part of the stored record, and the record is journalled again before it does:
 so no answer leaves that the journal lacks, even where the first process died between storing and journalling.
+
+Where the state cannot be asked in time the policy's fallback decides. That is journalled and answered at
+once, and brought into the state as soon as it can be (``serve_app.catch_up``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
 
 import msgspec
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from fraud.errors import ConflictError
-from fraud.features.online import OnlineTransaction
-from fraud.features.spec import FeatureSet
-from fraud.model.bundle import Bundle
-from fraud.model.policy import APPROVE
-from fraud.model.reason_catalogue import Catalogue
+from fraud.errors import ConflictError, StateBusyError
+from fraud.features.facts import Floats
+from fraud.model.policy import REVIEW
 from fraud.model.reason_texts import Wording
-from fraud.model.reasons import Cause
-from fraud.money import Rates, UnknownRate, to_base_minor
+from fraud.money import Rates
 from fraud.storage.journal import Journal, JournalError
-from fraud.storage.state import Answer
-from serve_app import canonical, fields
-from serve_app.canonical import LabelRequest, ScoreRequest
-from serve_app.errors import DifferentBodyError, NoRateError, NotReadyError
+from fraud.storage.state import OnlineState
+from serve_app import clock, records
+from serve_app.call import Call, Reply
+from serve_app.catch_up import CatchUp
+from serve_app.decider import Asked, Decided, Decider
+from serve_app.errors import DifferentBodyError, NotReadyError, RequestError, error_body
+from serve_app.intake import Intake
+from serve_app.review_budget import ReviewBudget
 from serve_app.served import Served, Watcher
 from serve_app.settings import ServeSettings
+from serve_app.shadow import Shadow
+from serve_app.telemetry import Telemetry
 
-Decide = Callable[[NDArray[np.float64]], bytes]
-
-
-class State(Protocol):
-    """What the scorer needs of ``fraud.storage.state.OnlineState``."""
-
-    def score(
-        self, feature_set: FeatureSet, transaction: OnlineTransaction, digest: bytes, decide: Decide
-    ) -> Answer:
-        """Record it and store what ``decide`` makes of its features, or return what is stored."""
-
-    def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
-        """Record a label; False where the transaction is not known."""
-
-    def known_as_of(self) -> datetime:
-        """Up to when the lake's facts were brought in."""
+_UNREACHABLE: Final = (StateBusyError,)
+"""What keeps the state from being written, for a while."""
+LATE: Final = "late"
+"""Why a decision is degraded whose transaction is older than what the state answers exactly."""
 
 
 class _Stored(msgspec.Struct):
@@ -58,207 +51,236 @@ class _Stored(msgspec.Struct):
     answer: msgspec.Raw
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a scorer works with besides model, state and journal.
+
+    Attributes:
+        budget: Of reviews, shared by the replicas of the node.
+        catch_up: Brings what the state missed into it.
+        shadow: Scores with the challenger, after the answer.
+        telemetry: Counts.
+        rates: Into the base currency.
+        wording: How reasons are told.
+        settings: For the limits.
+        code_version: Of this release, for the records.
+    """
+
+    budget: ReviewBudget
+    catch_up: CatchUp
+    shadow: Shadow
+    telemetry: Telemetry
+    rates: Rates
+    wording: Wording
+    settings: ServeSettings
+    code_version: str
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What one model and policy need, made once."""
+
+    served: Served
+    intake: Intake
+    decider: Decider
+
+
 class Scorer:
     """One replica's work, without HTTP."""
 
-    def __init__(
-        self,
-        watcher: Watcher,
-        state: State,
-        journal: Journal,
-        *,
-        rates: Rates,
-        catalogue: Catalogue,
-        settings: ServeSettings,
-    ) -> None:
+    def __init__(self, watcher: Watcher, state: OnlineState, journal: Journal, parts: Parts) -> None:
+        """Score by what the watcher holds.
+
+        Args:
+            watcher: Holds the model that serves.
+            state: The node's online state.
+            journal: This process's way into the journal.
+            parts: What else there is.
+        """
         self._watcher = watcher
         self._state = state
         self._journal = journal
-        self._rates = rates
-        self._wording = Wording(rates.base, catalogue)
-        self._entities = settings.entities
-        self._max_future_us = round(settings.max_future_s * 1_000_000)
+        self._parts = parts
+        self._telemetry = parts.telemetry
+        self._ready = self._make_ready()
+        self.refresh()
 
-    @property
-    def served(self) -> Served:
-        """The model that serves now."""
-        return self._watcher.served
+    def refresh(self) -> None:
+        """Ask the state since when it answers exactly, which its followers change: once a second."""
+        self._exact_since_us = self._state.exact_since_us()
 
-    async def score(self, body: bytes) -> bytes:
-        """Decide one transaction and return the answer once it is on disk.
+    async def score(self, call: Call) -> Reply:
+        """Decide one transaction; the answer is on disk.
 
         Raises:
             RequestError: One of its subclasses, see ``serve_app.errors``.
         """
-        started, served = time.perf_counter_ns(), self.served
-        request = canonical.score_request(
-            body,
-            feature_set=served.bundle.feature_set,
-            entities=dict.fromkeys((*self._entities, *served.bundle.feature_set.entities)),
-            latest_us=_now_us() + self._max_future_us,
-        )
-        text = request.canonical()
+        begun, ready = time.perf_counter(), self._now()
+        asked = ready.intake.to_score(call.body, call.caller)
+        self._telemetry.stage("read", time.perf_counter() - begun)
+        (answer,) = await self._answers([asked], call, ready)
+        if isinstance(answer, RequestError):
+            raise answer
+        self._telemetry.stage("total", time.perf_counter() - begun)
+        return Reply(answer)
 
-        transaction = self._online(request)
+    async def score_batch(self, call: Call) -> Reply:
+        """Decide up to ``serve.max_batch_rows`` transactions at once; each is answered or refused by itself.
 
-        def decide(features: NDArray[np.float64]) -> bytes:
-            return decision_record(served, self._wording, transaction, text, features, started=started)
+        Raises:
+            RequestError: The batch cannot be read as a whole.
+        """
+        ready = self._now()
+        read = ready.intake.to_score_several(call.body, call.caller)
+        answers = iter(await self._answers([row for row in read if isinstance(row, Asked)], call, ready))
+        outcomes = [next(answers) if isinstance(row, Asked) else row for row in read]
+        return Reply(b'{"answers":[%b]}' % b",".join(_outcome(each) for each in outcomes))
 
+    async def event(self, call: Call) -> Reply:
+        """Record a transaction that is not to be scored; it is on disk.
+
+        Raises:
+            RequestError: One of its subclasses, see ``serve_app.errors``.
+        """
+        asked = self._now().intake.to_record(call.body, call.caller)
         try:
-            stored = self._state.score(served.bundle.feature_set, transaction, canonical.digest(text), decide)
+            async with self._state.turn(call.deadline):
+                is_new = self._state.record(asked.transaction, asked.digest)
         except ConflictError:
-            raise DifferentBodyError(
-                "this transaction_id was answered before, for another body", "transaction_id"
-            ) from None
-        await self._write(stored.body)
-        return bytes(msgspec.json.decode(stored.body, type=_Stored).answer)
+            raise _different_body() from None
+        except _UNREACHABLE as error:
+            raise _not_durable() from error
+        await self._write(records.event(asked))
+        return _accepted(asked.transaction.transaction_id, known=not is_new)
 
-    async def label(self, body: bytes) -> bytes:
-        """Record one label and return the answer once it is on disk.
+    async def label(self, call: Call) -> Reply:
+        """Record what became known about a transaction; it is on disk.
 
         Raises:
             RequestError: One of its subclasses, see ``serve_app.errors``.
         """
-        now = _now_us()
-        request = canonical.label_request(body, now_us=now, latest_us=now + self._max_future_us)
-        known = self._state.label(
-            request.transaction_id, request.label_time_us, request.source, request.is_fraud
-        )
-        await self._write(label_record(request, known=known, received_at_us=now))
-        return orjson.dumps({"transaction_id": request.transaction_id, "accepted": True, "known": known})
-
-    def probe(self) -> None:
-        """Score a row of missing values; raises what scoring would."""
-        bundle = self.served.bundle
-        bundle.scores(np.full((1, len(bundle.feature_set.names)), np.nan, np.float32))
-
-    def readiness(self) -> dict[str, Any]:
-        """What a load balancer or a person asks first: it is answered, so model and state are there."""
-        return {
-            "status": "ready",
-            "model": _model(self.served),
-            "features_version": self.served.bundle.feature_set.version,
-            "state_as_of": self._state.known_as_of().isoformat(),
-        }
-
-    def models(self) -> dict[str, Any]:
-        """The model that serves, in public terms."""
-        served = self.served
-        return {
-            "models": [
-                {
-                    **_model(served),
-                    "role": "champion",
-                    "policy_version": served.policy.version,
-                    "policy_digest": served.policy.digest,
-                    "features_version": served.bundle.feature_set.version,
-                    "features": list(served.bundle.feature_set.names),
-                }
-            ]
-        }
-
-    def _online(self, request: ScoreRequest) -> OnlineTransaction:
+        now = clock.now_us()
+        said = self._now().intake.label(call.body, now)
         try:
-            base = to_base_minor(request.amount_minor, request.currency, request.event_date, self._rates)
-        except UnknownRate:
-            raise NoRateError("there is no exchange rate for this currency on this day", "currency") from None
-        return OnlineTransaction(
-            transaction_id=request.transaction_id,
-            event_time_us=request.event_time_us,
-            kind=request.kind,
-            amount_minor=request.amount_minor,
-            currency=request.currency,
-            amount_base_minor=base,
-            entities=request.entities,
-            attributes=request.attributes,
+            async with self._state.turn(call.deadline):
+                known = self._state.label(said.transaction_id, said.label_time_us, said.source, said.is_fraud)
+        except _UNREACHABLE as error:
+            raise _not_durable() from error
+        await self._write(records.label(said, known=known, received_at_us=now, caller=call.caller))
+        return _accepted(said.transaction_id, known=known)
+
+    async def _answers(self, asked: Sequence[Asked], call: Call, ready: _Ready) -> list[bytes | RequestError]:
+        """The answers, on disk, or what keeps a transaction from having one."""
+        begun, stage = time.perf_counter(), self._telemetry.stage
+        features = ready.served.bundle.feature_set
+        try:
+            async with self._state.turn(call.deadline):
+                found = self._state.observe_all(features, [(each.transaction, each.digest) for each in asked])
+        except _UNREACHABLE as error:
+            return await self._degraded(asked, ready, error.code)
+        observed = time.perf_counter()
+        fresh = {at: row for at, row in enumerate(found) if isinstance(row, np.ndarray)}
+        own = self._decide([asked[at] for at in fresh], list(fresh.values()), ready)
+        kept = await self._keep([asked[at] for at in fresh], own, call)
+        stored = dict(zip(fresh, kept, strict=True)) | {
+            at: record for at, record in enumerate(found) if isinstance(record, bytes)
+        }
+        decided = time.perf_counter()
+        await self._write(*stored.values())
+        stage("state", observed - begun)
+        stage("decision", decided - observed)
+        stage("journal", time.perf_counter() - decided)
+        for (at, row), mine, record in zip(fresh.items(), own, kept, strict=True):
+            if record is mine.record:  # else another replica was first
+                self._tell(asked[at], row, mine, ready)
+        return [_answer(stored[at]) if at in stored else _different_body() for at in range(len(asked))]
+
+    def _decide(self, asked: Sequence[Asked], features: Sequence[Floats], ready: _Ready) -> list[Decided]:
+        if not asked:
+            return []
+        return [
+            self._fall_back(each, ready, LATE)
+            if each.transaction.event_time_us < self._exact_since_us
+            else own
+            for each, own in zip(asked, ready.decider.decide(asked, features), strict=True)
+        ]
+
+    async def _keep(self, asked: Sequence[Asked], own: Sequence[Decided], call: Call) -> list[bytes]:
+        """Store decisions; return the records that are stored, those of whoever was first."""
+        if not asked:
+            return []
+        try:
+            async with self._state.turn(call.deadline):
+                return self._state.keep(
+                    [(each.transaction, mine.record) for each, mine in zip(asked, own, strict=True)]
+                )
+        except _UNREACHABLE:
+            self._parts.catch_up.add(asked, own)
+            return [mine.record for mine in own]
+
+    async def _degraded(
+        self, asked: Sequence[Asked], ready: _Ready, cause: str
+    ) -> list[bytes | RequestError]:
+        """Decide without the state."""
+        own = [self._fall_back(each, ready, cause) for each in asked]
+        await self._write(*(mine.record for mine in own))
+        self._parts.catch_up.add(asked, own)
+        for mine in own:
+            self._telemetry.decided(mine.decision, degraded=cause)
+        return [mine.answer for mine in own]
+
+    def _fall_back(self, asked: Asked, ready: _Ready, cause: str) -> Decided:
+        policy, budget = ready.served.policy, self._parts.budget
+        decision = policy.fall_back(
+            asked.transaction.amount_base_minor, lambda: budget.take(policy.reviews_per_day)
+        )
+        return ready.decider.fall_back(asked, decision, cause)
+
+    def _tell(self, asked: Asked, features: Floats, own: Decided, ready: _Ready) -> None:
+        """Count a decision, and let the challenger have a look."""
+        self._telemetry.decided(own.decision, degraded=own.degraded)
+        self._telemetry.unread(ready.intake.unread(asked))
+        if own.degraded is None:
+            if own.decision == REVIEW:
+                self._parts.budget.count()
+            self._parts.shadow.offer(ready.served, asked.transaction, features, own.decision)
+
+    def _now(self) -> _Ready:
+        if self._ready.served is not self._watcher.served:
+            self._ready = self._make_ready()
+        return self._ready
+
+    def _make_ready(self) -> _Ready:
+        served, parts = self._watcher.served, self._parts
+        return _Ready(
+            served,
+            Intake(served.bundle.feature_set, parts.rates, parts.settings),
+            Decider(served, parts.wording, parts.code_version),
         )
 
-    async def _write(self, record: bytes) -> None:
+    async def _write(self, *written: bytes) -> None:
         try:
-            await self._journal.write(record)
-        except JournalError:
-            raise NotReadyError("the answer could not be made durable: send the same request again") from None
+            await self._journal.write(*written)
+        except JournalError as error:
+            raise _not_durable() from error
 
 
-def decision_record(
-    served: Served,
-    wording: Wording,
-    transaction: OnlineTransaction,
-    request: bytes,
-    features: NDArray[np.float64],
-    *,
-    started: int,
-) -> bytes:
-    """Score, decide and return the journal record: everything to execute the decision again.
-
-    Args:
-        served: The model and policy to decide by.
-        wording: How reasons are told.
-        transaction: Of the request; its amount in the base currency is decided on.
-        request: The canonical request.
-        features: As computed for this transaction, in the model's order, shape ``(features,)``.
-        started: ``time.perf_counter_ns()`` when the request arrived.
-    """
-    bundle, policy = served.bundle, served.policy
-    row = np.ascontiguousarray(features, np.float32).reshape(1, -1)
-    scores = bundle.scores(row)
-    probability = bundle.probabilities(scores)
-    (decision,) = policy.decide(probability, np.array([transaction.amount_base_minor], np.int64))
-    asked = decision != APPROVE
-    causes = bundle.explainer.causes(row, most=policy.max_reasons)[0] if asked else ()
-    answer = {
-        "transaction_id": transaction.transaction_id,
-        "score": float(scores[0]),
-        "probability": float(probability[0]),
-        "decision": decision,
-        "reasons": _told(bundle, wording, features, causes),
-        "model": _model(served),
-        "policy_version": policy.version,
-        "features_version": bundle.feature_set.version,
-        "decided_at": fields.time_text(_now_us()),
-    }
-    return orjson.dumps(
-        {
-            "record": "decision",
-            "request": orjson.Fragment(request),
-            "amount_base_minor": transaction.amount_base_minor,
-            "features": features.tolist(),
-            "answer": answer,
-            "policy": policy.to_json(),
-            "latency_us": (time.perf_counter_ns() - started) // 1000,
-        }
-    )
+def _different_body() -> DifferentBodyError:
+    return DifferentBodyError("this transaction_id came before, with another body", "transaction_id")
 
 
-def _told(
-    bundle: Bundle, wording: Wording, features: NDArray[np.float64], causes: Sequence[Cause]
-) -> list[dict[str, str]]:
-    names, measures = bundle.feature_set.names, bundle.feature_set.measures
-    return [
-        wording.told(measures[names[at]], float(features[at]), bundle.usual[at])
-        for at in (cause.feature for cause in causes)
-    ]
+def _not_durable() -> NotReadyError:
+    return NotReadyError("the answer could not be made durable: send the same request again")
 
 
-def label_record(request: LabelRequest, *, known: bool, received_at_us: int) -> bytes:
-    """Return the journal record of a label."""
-    return orjson.dumps(
-        {
-            "record": "label",
-            "transaction_id": request.transaction_id,
-            "is_fraud": request.is_fraud,
-            "label_time": fields.time_text(request.label_time_us),
-            "source": request.source,
-            "fraud_type": request.fraud_type,
-            "known": known,
-            "received_at": fields.time_text(received_at_us),
-        }
-    )
+def _outcome(each: bytes | RequestError) -> bytes:
+    return error_body(each.code, str(each), each.field) if isinstance(each, RequestError) else each
 
 
-def _model(served: Served) -> dict[str, str]:
-    return {"name": served.model, "version": served.version, "digest": served.bundle.digest}
+def _answer(record: bytes) -> bytes:
+    return bytes(msgspec.json.decode(record, type=_Stored).answer)
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
+def _accepted(transaction_id: str, *, known: bool) -> Reply:
+    body = {"transaction_id": transaction_id, "accepted": True, "known": known}
+    return Reply(orjson.dumps(body), HTTPStatus.ACCEPTED)

@@ -62,7 +62,7 @@ class Writing(Protocol):
 class Agreement(Protocol):
     """Who counts."""
 
-    def shadowed(self, agrees: bool) -> None:
+    def shadowed(self, *, agrees: bool) -> None:
         """The challenger would have decided so, or otherwise."""
 
 
@@ -109,6 +109,11 @@ class Shadow:
             return
         self._waiting.append(_Answered(served.bundle.feature_set.version, transaction, features, decision))
 
+    @property
+    def waiting(self) -> int:
+        """How many wait to be scored."""
+        return len(self._waiting)
+
     async def run(self) -> None:
         """Score what is offered, for ever."""
         while True:
@@ -154,7 +159,7 @@ class Shadow:
         for each, score, probability, decision in zip(*columns, strict=True):
             records.append(_record(challenger, each.transaction, score, probability, decision))
             if self._agreement is not None:
-                self._agreement.shadowed(decision == each.decision)
+                self._agreement.shadowed(agrees=decision == each.decision)
         return records
 
     def _features(self, challenger: Served, answered: _Answered) -> Floats | None:

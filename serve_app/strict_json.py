@@ -7,15 +7,12 @@ from typing import Any, Final
 
 import orjson
 
-from serve_app.card_numbers import CardNumbers
 from serve_app.errors import InvalidJsonError
 
 MAX_DEPTH: Final = 8
 MAX_ITEMS: Final = 500
 
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
-
-refuse_card_numbers: Final = CardNumbers({}).refuse
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from fraud.model.policy import canonical
 from fraud.settings import MoneySettings
 from fraud.storage import journal as journals
 from fraud.storage import state
-from serve_app.replica import Places, Replica
-from serve_app.routes import api
+from serve_app.asgi import application
+from serve_app.places import Places
+from serve_app.replica import Replica
 from serve_app.settings import ServeSettings
 
 FEATURES = """
@@ -113,12 +114,8 @@ async def running_client(
     """A client of the application in this process, without Serve."""
     settings = ServeSettings.model_validate(changes)
     replica = Replica(places, MONEY, reason_catalogue.load(language, REASONS), settings)
-    app = api(replica.scorer, settings, replica.running)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
+    transport = httpx.ASGITransport(application(replica, settings), raise_app_exceptions=False)
+    async with replica.running(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client, replica
 
 

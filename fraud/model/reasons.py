@@ -52,6 +52,10 @@ class Explainer:
         """
         return [self._of_row(row, most) for row in contributions(self._leaves, matrix)]
 
+    def contributions(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what each feature added to the margin, shape ``(n, features)`` as the matrix."""
+        return contributions(self._leaves, matrix)
+
     def _of_row(self, added: NDArray[np.float64], most: int) -> tuple[Cause, ...]:
         sums = np.bincount(self._code, added, len(self._codes))
         strongest = np.argsort(-sums, kind="stable")[:most]

@@ -65,6 +65,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._segment: _Segment | None = None
         self._waiting: _Batch = []
+        self._failure: JournalError | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
@@ -73,26 +74,35 @@ class Journal:
         except OSError as error:
             raise JournalError(str(folder), _reason(error)) from error
 
-    async def write(self, record: bytes) -> None:
-        """Return when the record is on disk.
+    async def write(self, *records: bytes) -> None:
+        """Return when the records are on disk.
 
-        A caller that is cancelled while it waits harms nobody: its record is still written, and the flusher
+        A caller that is cancelled while it waits harms nobody: its records are still written, and the flusher
         goes on.
 
         Args:
-            record: JSON on one line.
+            records: Each JSON on one line.
 
         Raises:
-            JournalError: The record may not be on disk.
+            JournalError: They may not be on disk.
         """
-        if b"\n" in record:
+        if any(b"\n" in record for record in records):
             raise ValueError("a journal record is one line")
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((_frame(record), durable))
+        self._waiting.append((b"".join(map(_frame, records)), durable))
         if self._flusher is None or self._flusher.done():
             self._flusher = loop.create_task(self._flush())
         await durable
+
+    @property
+    def waiting(self) -> int:
+        """How many calls of ``write`` wait for the disk."""
+        return len(self._waiting)
+
+    def problem(self) -> str | None:
+        """Why the last records could not be written; None where they could."""
+        return str(self._failure) if self._failure else None
 
     async def close(self) -> None:
         """Write what is waiting, then close the segment."""
@@ -114,6 +124,7 @@ class Journal:
             except OSError as error:
                 failure = JournalError(str(self._folder), _reason(error))
             finally:
+                self._failure = failure
                 _settle(batch, failure)
 
     def _put(self, frames: bytes) -> None:

@@ -128,6 +128,11 @@ class OnlineState:
         """Up to when the lake's facts were brought in."""
         return datetime.fromtimestamp(self._store.read(read_about).as_of_us / 1e6, UTC)
 
+    def exact_since_us(self) -> int:
+        """Since when an event sees its whole windows, microseconds; an older one may not."""
+        about = self._store.read(read_about)
+        return about.as_of_us - about.late_us
+
     def check(self, feature_set: FeatureSet) -> None:
         """Check that the state answers a feature set.
 

@@ -16,7 +16,7 @@ import pytest
 from factories_serve import CATALOGUE, MONEY, journalled, make_places, make_served, transaction
 
 from fraud.errors import ClusterError
-from serve_app.replica import Places
+from serve_app.places import Places
 from serve_app.settings import ServeSettings
 
 pytestmark = pytest.mark.ray

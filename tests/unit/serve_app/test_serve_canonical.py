@@ -11,21 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app import canonical
-from serve_app.canonical import ScoreRequest, digest
+from serve_app.canonical import LabelRequest, Terms, TransactionRequest, digest
+from serve_app.card_numbers import CardNumbers
 from serve_app.errors import InvalidJsonError, RequestError
+from serve_app.strict_json import read_object
 
 NOW_US = 1_800_000_000_000_000
 VISA = "4111111111111111"  # the networks' published test numbers
 AMEX = "378282246310005"
 
 
-def read(body: bytes) -> ScoreRequest:
-    return canonical.score_request(
-        body, feature_set=FEATURE_SET, entities=("card_id", "terminal_id"), latest_us=NOW_US
-    )
+TERMS = Terms(FEATURE_SET, ("card_id", "terminal_id"), 0, CardNumbers({}))
 
 
-def parse(**changes: Any) -> ScoreRequest:
+def read(body: bytes) -> TransactionRequest:
+    return canonical.scored_request(read_object(body), TERMS, now_us=NOW_US, is_suspect=True)
+
+
+def label(body: bytes, now_us: int = NOW_US) -> LabelRequest:
+    return canonical.label_request(read_object(body), TERMS, now_us=now_us, is_suspect=True)
+
+
+def parse(**changes: Any) -> TransactionRequest:
     return read(orjson.dumps(transaction(**changes)))
 
 
@@ -169,8 +176,8 @@ def test_negative_zero_is_zero() -> None:
 
 
 def test_label_takes_the_present_as_its_time() -> None:
-    label = canonical.label_request(b'{"transaction_id":"t","is_fraud":true}', now_us=77, latest_us=99)
-    assert (label.label_time_us, label.source, label.fraud_type) == (77, "api", None)
+    said = label(b'{"transaction_id":"t","is_fraud":true}', now_us=77)
+    assert (said.label_time_us, said.source, said.fraud_type) == (77, "api", None)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +194,7 @@ def test_label_takes_the_present_as_its_time() -> None:
 )
 def test_bad_label_is_refused(body: bytes, code: str) -> None:
     with pytest.raises(RequestError) as caught:
-        canonical.label_request(body, now_us=NOW_US, latest_us=NOW_US)
+        label(body)
     assert caught.value.code == code
 
 

@@ -28,7 +28,8 @@ from fraud.features import spec
 from fraud.features.spec import FeatureSet
 from fraud.model import policy as policies
 from fraud.model.bundle import load
-from serve_app.replica import Places, Replica
+from serve_app.places import Places
+from serve_app.replica import Replica
 from serve_app.served import Watcher
 
 Scenario = Callable[[httpx.AsyncClient, Replica], Awaitable[None]]
@@ -63,6 +64,7 @@ def test_answer_says_what_was_decided_and_by_what(places: Places) -> None:
             "probability",
             "decision",
             "reasons",
+            "degraded",
             "model",
             "policy_version",
             "features_version",
@@ -372,8 +374,10 @@ def test_status_routes_answer(places: Places) -> None:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         ready = (await client.get("/readyz")).json()
         assert (ready["status"], ready["state_as_of"]) == ("ready", "2026-01-01T00:00:00+00:00")
-        assert (await client.get("/v1/models")).json()["models"][0]["policy_version"] == "p1"
-        replica.scorer.probe()
+        assert ready["replicas"] == 1
+        (model,) = (await client.get("/v1/models")).json()["models"]
+        assert (model["policy_version"], model["role"]) == ("p1", "champion")
+        replica.probe()
 
     run(places, scenario)
 
@@ -381,7 +385,8 @@ def test_status_routes_answer(places: Places) -> None:
 def test_openapi_describes_bodies_answers_and_errors(places: Places) -> None:
     async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
         described = (await client.get("/openapi.json")).json()
-        for path, success in (("/v1/score", "200"), ("/v1/labels", "202")):
+        paths = {"/v1/score": "200", "/v1/score/batch": "200", "/v1/events": "202", "/v1/labels": "202"}
+        for path, success in paths.items():
             post = described["paths"][path]["post"]
             body = post["requestBody"]["content"]["application/json"]
             assert set(body["schema"]["required"]) <= set(body["example"])

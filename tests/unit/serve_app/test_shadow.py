@@ -50,7 +50,7 @@ class Node:
             raise self.journal_error
         self.records.append(orjson.loads(record))
 
-    def shadowed(self, agrees: bool) -> None:
+    def shadowed(self, *, agrees: bool) -> None:
         self.agreed.append(agrees)
 
 
