@@ -58,6 +58,11 @@ def echo(report: Report) -> None:
     print(text, file=stream, flush=True)
 
 
+def write(text: str) -> None:
+    """Print a result that is a file of its own, as it is."""
+    print(text, file=_results.get(sys.stdout), end="", flush=True)
+
+
 def tell(line: str) -> None:
     """Show a person how far a command is."""
     print(line, file=sys.stderr, flush=True)

@@ -12,6 +12,8 @@ DEFAULTS: Final = {
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     # A caller's headers do not reach Serve, which would obey them.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers.middlewares",
+    # A replica that accepts connections and answers nothing gets no requests after two of these.
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     "RAY_TRAIN_V2_ENABLED": "1",
     # A busy machine starts workers slowly; a frozen worker is noticed; a short training is not waited for.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",

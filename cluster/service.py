@@ -1,9 +1,9 @@
-"""The scoring service of this node: the model put in place, served, and followed when the alias moves."""
+"""The scoring service of this node: models and state put in place, then served until somebody stops it."""
 
 from __future__ import annotations
 
 import json
-import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,34 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.serve import Application
 
 from cluster import wiring
 from cluster.settings import Settings
-from fraud.errors import ConfigError, FraudError
+from fraud.errors import BundleError, ConfigError, FormatVersionError, ModelNotFoundError
 from fraud.features.spec import FeatureSet
 from fraud.jobs.state import build as build_state
 from fraud.storage.state import OnlineState
 from serve_app import run as serving
+from serve_app import served, steward
 from serve_app.app import build
-from serve_app.install import install as put_in_place
-from serve_app.served import Served
+from serve_app.install import install
+from serve_app.served import CHALLENGER, CHAMPION, Pointer, Served
+from serve_app.steward import Charge
 
 if TYPE_CHECKING:
     from fraud.storage.registry import ModelRef
 
-logger = logging.getLogger(__name__)
+Tell = Callable[[str], None]
 
 
 def run(
-    settings: Settings,
-    *,
-    reference: str,
-    announce: Callable[[dict[str, Any]], None],
-    tell: Callable[[str], None],
+    settings: Settings, *, reference: str, announce: Callable[[dict[str, Any]], None], tell: Tell
 ) -> None:
     """Serve a model from the work directory until interrupted; where the reference is an alias, follow it.
-
-    Where the work directory has no online state yet, one is built from the whole lake first.
 
     Args:
         settings: All of them.
@@ -49,26 +46,21 @@ def run(
 
     Raises:
         ModelNotFoundError: Nothing answers to the reference.
-        ConfigError: The online state keeps less than the model needs, there is no text in the language of
-            the settings, or replicas may be on several nodes.
+        ConfigError: There is no text in the language of the settings, replicas may be on several nodes, or
+            the registry is away and no model is in place.
         ClusterError: The port is in use, or no replica could start.
     """
-    wiring.catalogue(settings)  # a misspelt language is refused before a state is built for it
-    work = wiring.work(settings)
-    ref = wiring.registry(settings).resolve(reference)
-    if not work.state.is_dir():
-        tell("building the online state from the lake ...")
-        bundle, _ = wiring.registry(settings).fetch(ref, work.models)
-        build_state(wiring.lake(settings), [bundle.feature_set], work.state)
-    with running(settings, ref, state=work.state, journal=work.journal) as url:
-        announce({"url": url, "model": ref.name, "model_version": ref.version, "digest": ref.digest})
+    pointer = prepare(settings, reference, tell)
+    with _serving(settings, application(settings, reference)) as url:
+        names = {"model": pointer.model, "model_version": pointer.version, "digest": pointer.digest}
+        announce({"url": url, **names})
         tell(f"serving until Ctrl-C; documentation at {url}/docs; try:\n\n{_curl(url, settings)}\n")
-        _follow(settings, reference, ref)
+        threading.Event().wait()
 
 
 @contextmanager
 def running(settings: Settings, ref: ModelRef, *, state: Path, journal: Path) -> Iterator[str]:
-    """Serve a version while inside, and yield the URL.
+    """Serve one version while inside, following nothing, and yield the URL.
 
     Args:
         settings: All of them.
@@ -81,28 +73,82 @@ def running(settings: Settings, ref: ModelRef, *, state: Path, journal: Path) ->
             replicas may be on several nodes.
         ClusterError: The port is in use, or no replica could start.
     """
-    catalogue = wiring.catalogue(settings)
-    _check_state(state, install(settings, ref))
-    application = build(
-        settings.serve,
-        pointer=_pointer(settings),
-        state=state,
-        journal=journal,
-        money=settings.money,
-        catalogue=catalogue,
-    )
-    try:
-        yield serving.start(application, settings.serve)
-    finally:
-        serving.stop()
-
-
-def install(settings: Settings, ref: ModelRef) -> FeatureSet:
-    """Fetch a version, verified, and make it the one that replicas serve; return the features it reads."""
+    _check_nodes(state)
     pointer = _pointer(settings)
-    bundle, policy = wiring.registry(settings).fetch(ref, pointer.parent)
-    put_in_place(pointer, Served(ref.name, ref.version, bundle, policy))
-    return bundle.feature_set
+    champion = _fetched(settings, ref, CHAMPION)
+    _check_state(state, champion.bundle.feature_set)
+    install(pointer, champion)
+    with _serving(settings, _application(settings, state=state, journal=journal)) as url:
+        yield url
+
+
+def prepare(settings: Settings, reference: str, tell: Tell) -> Pointer:
+    """Put models and an online state that serves them in place, and return what is to be served.
+
+    Where the registry is away, or what it holds is damaged, that is what served before.
+
+    Args:
+        settings: All of them.
+        reference: An alias or a version.
+        tell: Called with lines for a person.
+
+    Raises:
+        ModelNotFoundError: Nothing answers to the reference.
+        ConfigError: There is no text in the language of the settings, replicas may be on several nodes, or
+            the registry is away and no model is in place.
+        BundleError: The model is not what the registry says, and no other is in place.
+    """
+    wiring.catalogue(settings)  # a misspelt language is refused before a state is built for it
+    work, pointer = wiring.work(settings), _pointer(settings)
+    _check_nodes(work.state)
+    try:
+        models = _resolved(settings, reference)
+    except (ConfigError, BundleError, FormatVersionError) as error:
+        names = _in_place(pointer, reference)
+        if names is None:
+            raise
+        tell(f"{error}\nserving version {names.version}, which is in place, until that is mended")
+        ensure_state(settings, [served.load(pointer.parent, names)], tell)
+        return names
+    ensure_state(settings, models, tell)
+    # A challenger that the state does not serve yet is the steward's business.
+    install(pointer, *(each for each in models if _covers(work.state, each)))
+    return served.read_pointer(pointer)
+
+
+def application(settings: Settings, reference: str) -> Application:
+    """Return the service of the work directory, with a steward that follows the reference."""
+    work = wiring.work(settings)
+    charge = Charge(
+        lake=wiring.lake(settings),
+        tracking_uri=settings.mlflow.tracking_uri,
+        model_name=settings.mlflow.model_name,
+        reference=reference,
+        pointer=_pointer(settings),
+        state=work.state,
+        journal=work.journal,
+    )
+    return _application(
+        settings, state=work.state, journal=work.journal, beside=steward.bind(charge, settings.serve)
+    )
+
+
+def ensure_state(settings: Settings, models: Sequence[Served], tell: Tell) -> None:
+    """Build the online state of the work directory where there is none.
+
+    Args:
+        settings: All of them.
+        models: The champion, and the challenger where there is one.
+        tell: Called with lines for a person.
+
+    Raises:
+        ConfigError: There is one that keeps less than the champion needs.
+    """
+    path = wiring.work(settings).state
+    if not path.is_dir():
+        tell("building the online state from the lake ...")
+        build_state(wiring.lake(settings), [each.bundle.feature_set for each in models], path)
+    _check_state(path, models[0].bundle.feature_set)
 
 
 def check_nodes(path: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
@@ -125,14 +171,74 @@ def check_nodes(path: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
+def _check_nodes(path: Path) -> None:
+    check_nodes(path, ray.nodes())
+
+
 def _check_state(path: Path, feature_set: FeatureSet) -> None:
     """Open it once here, so that what is wrong is told at once and not by every replica that fails."""
-    check_nodes(path, ray.nodes())
     state = OnlineState.open(path)
     try:
         state.check(feature_set)
     finally:
         state.close()
+
+
+def _covers(path: Path, model: Served) -> bool:
+    state = OnlineState.open(path)
+    try:
+        return state.layout.covers(model.bundle.feature_set)
+    finally:
+        state.close()
+
+
+def _resolved(settings: Settings, reference: str) -> list[Served]:
+    """The champion, and the challenger where there is another."""
+    registry = wiring.registry(settings)
+    ref = registry.resolve(reference)
+    champion = _fetched(settings, ref, CHAMPION)
+    try:
+        other = registry.resolve(CHALLENGER)
+        if other.version == ref.version:
+            return [champion]
+        return [champion, _fetched(settings, other, CHALLENGER)]
+    except (ModelNotFoundError, BundleError, FormatVersionError):
+        return [champion]  # the steward says what is wrong with a challenger
+
+
+def _fetched(settings: Settings, ref: ModelRef, role: str) -> Served:
+    bundle, policy = wiring.registry(settings).fetch(ref, wiring.work(settings).models)
+    return Served(ref.name, ref.version, bundle, policy, role)
+
+
+def _in_place(pointer: Path, reference: str) -> Pointer | None:
+    """What was put in place before, where it can be what the reference names."""
+    if not pointer.is_file():
+        return None
+    names = served.read_pointer(pointer)
+    return None if reference.isdecimal() and reference != names.version else names
+
+
+def _application(
+    settings: Settings, *, state: Path, journal: Path, beside: Application | None = None
+) -> Application:
+    return build(
+        settings.serve,
+        pointer=_pointer(settings),
+        state=state,
+        journal=journal,
+        money=settings.money,
+        catalogue=wiring.catalogue(settings),
+        steward=beside,
+    )
+
+
+@contextmanager
+def _serving(settings: Settings, application: Application) -> Iterator[str]:
+    try:
+        yield serving.start(application, settings.serve)
+    finally:
+        serving.stop()
 
 
 def _curl(url: str, settings: Settings) -> str:
@@ -149,17 +255,3 @@ def _curl(url: str, settings: Settings) -> str:
 
 def _pointer(settings: Settings) -> Path:
     return wiring.work(settings).models / "serving.json"
-
-
-def _follow(settings: Settings, reference: str, served: ModelRef) -> None:
-    registry = wiring.registry(settings)
-    while True:
-        time.sleep(settings.serve.pointer_poll_s)
-        try:
-            ref = registry.resolve(reference)
-            if ref != served:
-                install(settings, ref)
-                served = ref
-                logger.info("another model is put in place", extra={"model_version": ref.version})
-        except FraudError as error:
-            logger.warning("the alias cannot be followed, the model stays", extra={"reason": str(error)})

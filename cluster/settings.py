@@ -121,6 +121,18 @@ def show(settings: Settings) -> dict[str, Any]:
     return values
 
 
+def differences(settings: Settings) -> dict[str, Any]:
+    """What differs from the defaults, as ``{"section.name": value}`` for ``load``, secrets left out."""
+    own, shown = json.loads(settings.model_dump_json()), show(settings)
+    defaults = json.loads(Settings().model_dump_json())
+    return {
+        f"{section}.{name}": value
+        for section, names in own.items()
+        for name, value in names.items()
+        if value != defaults[section][name] and value == shown[section][name]
+    }
+
+
 def _check_names(source: Source) -> None:
     for section, names in source.tree.items():
         field = Settings.model_fields.get(section)

@@ -125,9 +125,9 @@ class Alias:
         try:
             bundle, policy = self._models.fetch(ref, self._pointer.parent)
         except (BundleError, FormatVersionError) as error:
-            self._refused[ref] = refusals + 1
             if refusals + 1 == _SURE:
                 self._refuse(ref, role, error)
+            self._refused[ref] = refusals + 1
             return None
         self._verified[ref] = Served(ref.name, ref.version, bundle, policy, role)
         return self._verified[ref]

@@ -22,7 +22,12 @@ class Endpoint:
     """A replica as Serve wants it: built once a process, asked for its ASGI app and its health."""
 
     def __init__(
-        self, places: Places, money: MoneySettings, catalogue: Catalogue, settings: ServeSettings
+        self,
+        places: Places,
+        money: MoneySettings,
+        catalogue: Catalogue,
+        settings: ServeSettings,
+        _steward: object = None,  # bound, so that Serve runs it too; no request passes through it
     ) -> None:
         self._replica = Replica(places, money, catalogue, settings)
         self._settings = settings
@@ -44,6 +49,7 @@ def build(
     journal: Path,
     money: MoneySettings,
     catalogue: Catalogue,
+    steward: Application | None = None,
 ) -> Application:
     """Return the application for ``serve.run``.
 
@@ -57,7 +63,8 @@ def build(
         journal: The folder of the decision journal, made if missing.
         money: The base currency and the rates.
         catalogue: What customers are told of reasons.
+        steward: The background work, see ``serve_app.steward``; None where nobody is to follow anything.
     """
     deployment = serve.deployment(**deployment_options(settings))(serve.ingress()(Endpoint))
-    bound: Application = deployment.bind(Places(pointer, state, journal), money, catalogue, settings)
+    bound: Application = deployment.bind(Places(pointer, state, journal), money, catalogue, settings, steward)
     return bound

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Final
 
-from fraud.errors import FraudError
+from fraud.errors import ConfigError
 from fraud.features.layout import Layout
 from fraud.features.spec import FeatureSet
 
@@ -24,20 +24,21 @@ class Cover:
     def __init__(
         self,
         layout: Callable[[], Layout],
-        widen: Callable[[Sequence[FeatureSet]], Future[Any]],
+        widen: Callable[[Sequence[FeatureSet]], Future[str | None]],
         tell: Callable[[str | None], None],
     ) -> None:
         """Build nothing yet.
 
         Args:
             layout: Returns what the state keeps now.
-            widen: Begins to build a state that serves these features besides, and puts it in the place.
+            widen: Begins to build a state that serves these features besides, and puts it in the place; ends
+                in what went wrong, None for nothing.
             tell: Is told what is being built, None once it is done.
         """
         self._layout = layout
         self._widen = widen
         self._tell = tell
-        self._building: Future[Any] | None = None
+        self._building: Future[str | None] | None = None
         self._again = 0.0
 
     def covers(self, feature_sets: Sequence[FeatureSet]) -> bool:
@@ -54,14 +55,12 @@ class Cover:
             self._building = self._widen(feature_sets)
         return False
 
-    def _finish(self, built: Future[Any]) -> None:
+    def _finish(self, built: Future[str | None]) -> None:
         self._building = None
         self._tell(None)
-        error = built.exception()
-        if error is None:
-            logger.warning("the wider online state serves")
-            return
         self._again = time.monotonic() + _PAUSE_S
-        if isinstance(error, FraudError):
-            raise error
-        raise RuntimeError("the wider online state could not be built") from error
+        problem = built.result()
+        if problem is not None:
+            raise ConfigError("online state", problem)
+        self._again = 0.0
+        logger.warning("the wider online state serves")

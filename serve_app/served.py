@@ -77,8 +77,8 @@ class Swaps(Protocol):
     def swapped(self, version: str) -> None:
         """Another model serves."""
 
-    def refused(self, code: str) -> None:
-        """A model cannot serve, for a reason that has a stable code."""
+    def count(self, name: str) -> None:
+        """One more of a counter."""
 
 
 def read_pointer(file: Path) -> Pointer:
@@ -220,7 +220,7 @@ class Watcher:
             "the new model is refused, the old one stays", extra={"role": role, "reason": str(error)}
         )
         if self._swaps is not None:
-            self._swaps.refused("model")
+            self._swaps.count("models_refused")
 
 
 def _plain(names: Named) -> Named:

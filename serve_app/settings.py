@@ -58,7 +58,16 @@ class ServeSettings(Section):
         default=300.0, ge=0, le=86_400, description="How far a client's clock may be ahead."
     )
     pointer_poll_s: float = Field(
-        default=1.0, gt=0, le=3600, description="Seconds between looks for another model."
+        default=1.0, gt=0, le=3600, description="Seconds between a replica's looks for another model."
+    )
+    alias_poll_s: float = Field(
+        default=2.0, gt=0, le=3600, description="Seconds between looks at the registry for another model."
+    )
+    follow_every_s: float = Field(
+        default=30.0, gt=0, le=86_400, description="Between two times new rows of the lake enter the state."
+    )
+    ship_every_s: float = Field(
+        default=10.0, gt=0, le=86_400, description="Between two times the journal is brought into the lake."
     )
     journal_segment_bytes: int = Field(
         default=67_108_864, ge=4096, description="A journal file of this size is followed by a new one."

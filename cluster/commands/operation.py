@@ -8,19 +8,33 @@ from typing import Annotated
 
 import typer
 
-from cluster.command import Report, command, echo, tell
+from cluster.command import Report, command, echo, tell, write
 from cluster.options import Config, LakeUri, Reference, WorkDir
 
 app = typer.Typer()
 
 
 @command(app)
-def serve(*, config: Config, lake: LakeUri, work: WorkDir, model: Reference = "champion") -> None:
+def serve(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    model: Reference = "champion",
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print what `serve deploy` takes, and serve nothing.")
+    ] = False,
+) -> None:
     """Serve a model over HTTP until interrupted; prints where, once it answers."""
     from cluster.runtime import connect
     from cluster.settings import load
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    if print_config:
+        from cluster import serving
+
+        write(serving.config(settings, model))
+        return
     with connect(settings.ray, name="fraud serve"):
         from cluster.service import run  # imports Ray Serve, which reads its environment then
 

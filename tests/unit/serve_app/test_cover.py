@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any
 
 import pytest
 from factories_serve import FEATURE_SET, FEATURES
@@ -25,10 +24,10 @@ class Building:
         self.layout = Layout.of([FEATURE_SET])
         self.began: list[tuple[FeatureSet, ...]] = []
         self.told: list[str | None] = []
-        self.build: Future[Any] = Future()
+        self.build: Future[str | None] = Future()
         self.cover = Cover(lambda: self.layout, self.widen, self.told.append)
 
-    def widen(self, feature_sets: Sequence[FeatureSet]) -> Future[Any]:
+    def widen(self, feature_sets: Sequence[FeatureSet]) -> Future[str | None]:
         self.began.append(tuple(feature_sets))
         self.build = Future()
         return self.build
@@ -57,7 +56,7 @@ def test_wider_state_is_built_once_and_covers_when_it_is_done() -> None:
 def test_failed_build_is_told_and_not_begun_again_at_once() -> None:
     building = Building()
     building.cover.covers([OTHER])
-    building.build.set_exception(ConfigError("lake", "it has no column distance_km"))
+    building.build.set_result("the lake has no column distance_km")
     with pytest.raises(ConfigError, match="distance_km"):
         building.cover.covers([OTHER])
     assert not building.cover.covers([OTHER])

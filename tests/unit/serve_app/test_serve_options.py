@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from fraud.errors import ClusterError
-from serve_app.options import deployment_options, http_options
+from serve_app.options import deployment_options, http_options, steward_options
 from serve_app.run import check_port
 from serve_app.settings import ServeSettings
 
@@ -64,3 +64,24 @@ def test_settings_import_no_ray() -> None:
     # Ray Serve reads its environment when it is imported: settings are read before that.
     code = "import sys, serve_app.settings, serve_app.options; sys.exit('ray' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_frozen_replica_is_out_within_20_seconds() -> None:
+    from ray.serve._private.constants import REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD
+
+    options = deployment_options(ServeSettings())
+    period, timeout = options["health_check_period_s"], options["health_check_timeout_s"]
+    # Serve varies the period by a tenth, and its loop needs up to a second a check on a busy machine.
+    assert 1.1 * period + REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD * (timeout + 1) <= 20
+
+
+def test_steward_leaves_all_cpus_to_the_replicas_and_never_runs_twice() -> None:
+    options = steward_options()
+    assert (options["num_replicas"], options["ray_actor_options"]) == (1, {"num_cpus": 0})
+    # Serve's own default, 0, stops the old one before the new one starts.
+    assert "max_surge_percent" not in options
+
+
+def test_replicas_report_their_load_several_times_within_the_look_back() -> None:
+    autoscaling = deployment_options(ServeSettings())["autoscaling_config"]
+    assert autoscaling["look_back_period_s"] >= 5 * autoscaling["metrics_interval_s"]

@@ -29,8 +29,8 @@ class Told:
     def swapped(self, version: str) -> None:
         self.swaps.append(version)
 
-    def refused(self, code: str) -> None:
-        self.refusals.append(code)
+    def count(self, name: str) -> None:
+        self.refusals.append(name)
 
 
 def accept_any(_: FeatureSet) -> None:
@@ -121,7 +121,7 @@ def test_damaged_challenger_is_left_out_and_the_champion_is_swapped(pointer: Pat
     install(pointer, champion, challenger)
     look(watcher)
     assert (watcher.served.version, watcher.challenger) == ("2", None)
-    assert told.refusals == ["model"]
+    assert told.refusals == ["models_refused"]
 
 
 def test_refusal_is_told_once_and_the_model_serves_when_its_state_is_there(
@@ -139,7 +139,7 @@ def test_refusal_is_told_once_and_the_model_serves_when_its_state_is_there(
     watcher._again = 0
     look(watcher)
     assert watcher.served.version == "1"
-    assert told.refusals == ["model"]
+    assert told.refusals == ["models_refused"]
     assert [record.getMessage() for record in caplog.records].count(
         "the new model is refused, the old one stays"
     ) == 1
