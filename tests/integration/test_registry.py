@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +10,10 @@ from factories_policy import make_policy
 from factories_train import make_bundle
 from mlflow.exceptions import MlflowException
 
-from cluster import service
-from cluster.settings import Settings
 from fraud.errors import BundleError, ChangedMeanwhileError, ConfigError, ModelNotFoundError
 from fraud.model import policy as policies
 from fraud.storage.registry import Registry
 from fraud.storage.tracking import Tracking, connect
-from serve_app.served import Watcher
 
 POLICY = make_policy("1", review_saving_minor=300.0)
 
@@ -232,27 +228,6 @@ def test_a_policy_that_is_only_kept_is_not_in_force(tracking, registry, tmp_path
     assert registry.policy(ref, other.digest, tmp_path / "cache") == other
     assert registry.fetch(version, tmp_path / "cache")[1] == POLICY
     assert registry.policy_history(ref) == []
-
-
-def test_a_change_of_policy_alone_reaches_the_replicas(tracking, registry, tmp_path, store):
-    _, version, _ = register(tracking, registry, tmp_path)
-    registry.set_alias("champion", version, "ann", "first")
-    settings = Settings.model_validate(
-        {
-            "work": {"dir": str(tmp_path)},
-            "mlflow": {"tracking_uri": store[0], "model_name": registry.model_name},
-        }
-    )
-    before = registry.resolve("champion")
-    service.install(settings, before)
-    pointer = tmp_path / "models" / "serving.json"
-    watcher = Watcher(pointer, 1, lambda _: None)
-    changed = registry.set_policy("champion", make_policy("2"), "ann", "more reviewers")
-    assert registry.resolve("champion") == changed != before  # which is what the service looks for
-    service.install(settings, changed)
-    asyncio.run(watcher.look())
-    assert watcher.served.policy == make_policy("2")
-    assert watcher.served.version == version
 
 
 def test_the_cache_is_used_without_the_artifacts(tracking, registry, tmp_path, store):
