@@ -144,11 +144,12 @@ def ensure_state(settings: Settings, models: Sequence[Served], tell: Tell) -> No
     Raises:
         ConfigError: There is one that keeps less than the champion needs.
     """
-    path = wiring.work(settings).state
-    if not path.is_dir():
+    work = wiring.work(settings)
+    if not work.state.is_dir():
         tell("building the online state from the lake ...")
-        build_state(wiring.lake(settings), [each.bundle.feature_set for each in models], path)
-    _check_state(path, models[0].bundle.feature_set)
+        sets = [each.bundle.feature_set for each in models]
+        build_state(wiring.lake(settings), sets, work.state, journal=work.journal)
+    _check_state(work.state, models[0].bundle.feature_set)
 
 
 def check_nodes(path: Path, nodes: Sequence[Mapping[str, Any]]) -> None:

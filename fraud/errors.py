@@ -15,7 +15,10 @@
     │   ├── BusyError           another process does the same work
     │   ├── VerificationError   features differ from what another way to them gives
     │   ├── StateError          the online state is not what the lake makes of it
-    │   └── StateBusyError      the online state was busy for as long as a caller could wait
+    │   ├── StateBusyError      the online state was busy for as long as a caller could wait
+    │   ├── StateMovedError     another online state took the place of this one
+    │   ├── StateBuiltElsewhereError  another process builds an online state for the same place
+    │   └── DiskFullError       a disk is too full to write safely
     ├── ModelError
     │   ├── ModelNotFoundError  nothing answers to that model name and alias
     │   ├── PromotionRefusedError  the gate said no; it names the report
@@ -230,6 +233,41 @@ class StateBusyError(DataError):
 
     def __str__(self) -> str:
         return "the online state is busy: send the same request again"
+
+
+class StateMovedError(DataError):
+    """Another online state took the place of this one while it was in use."""
+
+    code: ClassVar[str] = "state_moved"
+
+    def __str__(self) -> str:
+        return "another online state took the place of this one meanwhile: run this again"
+
+
+class StateBuiltElsewhereError(DataError):
+    """Another process builds an online state for the same place."""
+
+    code: ClassVar[str] = "state_built_elsewhere"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"another process builds an online state for {self.path}: wait for it, then run this again"
+
+
+class DiskFullError(DataError):
+    """A disk is too full to write safely; nothing was written."""
+
+    code: ClassVar[str] = "disk_full"
+
+    def __init__(self, reserve_bytes: int) -> None:
+        super().__init__(reserve_bytes)
+        self.reserve_bytes = reserve_bytes
+
+    def __str__(self) -> str:
+        return f"less than {self.reserve_bytes >> 20} MiB of the disk are free: make room, then send it again"
 
 
 class VerificationError(DataError):

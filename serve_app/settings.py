@@ -77,6 +77,9 @@ class ServeSettings(Section):
         ge=0,
         description="How long a journal file stays once it is in the lake: answers are rebuilt from it.",
     )
+    disk_reserve_bytes: int = Field(
+        default=268_435_456, ge=0, description="Nothing is written where less is free on the disk."
+    )
     entities: tuple[EntityName, ...] = Field(
         default=("card_id", "terminal_id"), description="Entity ids a request may carry, besides the model's."
     )

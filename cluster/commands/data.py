@@ -145,7 +145,8 @@ def state_build(
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     until = as_of.replace(tzinfo=UTC) if as_of else None
     sets = [wiring.feature_set(settings, name) for name in features] or [wiring.feature_set(settings)]
-    return build(wiring.lake(settings), sets, wiring.work(settings).state, as_of=until)
+    work_dir = wiring.work(settings)
+    return build(wiring.lake(settings), sets, work_dir.state, as_of=until, journal=work_dir.journal)
 
 
 @command(state_app, name="follow")

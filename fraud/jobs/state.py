@@ -1,13 +1,12 @@
 """Build the online state from the lake, as of a time: in threads, in bounded memory, without Ray.
 
 Files are read and cut by range of entities into temporary files; range by range they are sorted and written
-to the store in the order of its keys, which fills its pages.
+to the store in the order of its keys, which fills its pages. What journals say besides is replayed into it.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -22,49 +21,67 @@ from fraud.features.packed import Packed
 from fraud.features.past import MemoryPages, Past, entity_key, head_value
 from fraud.features.spec import FeatureSet
 from fraud.features.track import Track
+from fraud.jobs.state_replay import Replay
 from fraud.jobs.state_rows import ENTITY, scope_of
 from fraud.jobs.state_spill import Spilled, spill
 from fraud.storage.lake import Lake
 from fraud.storage.state import LATE_US, create
 from fraud.storage.state_keys import FORMAT_VERSION, IDS
+from fraud.storage.state_place import building, put_in_place
 from fraud.storage.state_store import Item
 
 
 def build(
-    lake: Lake, feature_sets: Sequence[FeatureSet], path: Path, *, as_of: datetime | None = None
+    lake: Lake,
+    feature_sets: Sequence[FeatureSet],
+    path: Path,
+    *,
+    as_of: datetime | None = None,
+    journal: Path | None = None,
 ) -> dict[str, Any]:
-    """Write a new online state with the facts of before a time, replacing the one at ``path``.
+    """Write a new online state and put it in a place, where another may be in use.
+
+    Processes that use the other one go on in the new one, which knows what was answered until then. A state
+    as of a time knows nothing younger, neither of journals nor of the other state.
 
     Args:
         lake: Holds ``transactions`` and ``labels``.
         feature_sets: What the state will serve.
         path: The state's folder; the old one serves until the new one is complete.
         as_of: Transactions before it and labels before it are in the state; None takes everything.
+        journal: The folder of the service's journal, for what it has and the lake has not yet.
 
     Returns:
-        ``as_of``, ``transactions``, ``labels``, ``entities``, ``features_versions``, ``path``, ``seconds``.
+        ``as_of``, ``transactions``, ``labels``, ``entities``, ``features_versions``, ``path``, ``seconds``;
+        of the journal: ``replayed`` records, ``conflicts`` among them, ``damaged`` segments.
 
     Raises:
         TableNotFoundError: There are no transactions.
         SchemaError: The lake lacks a column that a window reads.
+        StateBuiltElsewhereError: Another process builds for the same place.
+        DiskFullError: The disk is too full.
     """
     started = time.monotonic()
     layout = Layout.of(feature_sets)
-    scope = scope_of(lake, layout, late_us=LATE_US, as_of=as_of, version=FORMAT_VERSION)
-    building = path.with_name(path.name + ".building")
-    shutil.rmtree(building, ignore_errors=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="state-", dir=path.parent) as folder:
-        spilled = spill(scope, Path(folder), os.cpu_count() or 1)
+    replay = Replay(journal if as_of is None else None)
+    with building(path) as folder:
+        scope = scope_of(lake, layout, late_us=LATE_US, as_of=as_of, version=FORMAT_VERSION)
         entities = dict.fromkeys(layout.keys, 0)
-        create(building, scope.about, items=_items(spilled, entities), sources=scope.sources)
-    shutil.rmtree(path, ignore_errors=True)
-    building.rename(path)
+        with TemporaryDirectory(prefix="state-", dir=path.parent) as parts:
+            spilled = spill(scope, Path(parts), os.cpu_count() or 1)
+            create(folder, scope.about, items=_items(spilled, entities), sources=scope.sources)
+        replay.into(folder)
+        put_in_place(folder, path, answers=as_of is None)
+        # What was recorded, but not yet journalled, when the old state was left.
+        replay.into(path)
     return {
         "as_of": time_text(scope.about.as_of_us),
         "transactions": spilled.transactions,
         "labels": spilled.labels,
         "entities": entities,
+        "replayed": replay.records,
+        "conflicts": replay.conflicts,
+        "damaged": replay.damaged,
         "features_versions": [features.version for features in feature_sets],
         "path": str(path),
         "seconds": round(time.monotonic() - started, 3),

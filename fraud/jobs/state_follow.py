@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from fraud import schema
-from fraud.errors import FraudError, TableNotFoundError
+from fraud.errors import FraudError, StateMovedError, TableNotFoundError
 from fraud.features.packed import Packed
 from fraud.features.track import Track
 from fraud.jobs.state_rows import ENTITY, Cut, Scope, after_everything, groups, label_sources, runs
@@ -45,12 +45,15 @@ def follow(lake: Lake, path: Path) -> dict[str, Any]:
         TableNotFoundError: There are no transactions.
     """
     started = time.monotonic()
-    state = OnlineState.open(path)
-    try:
-        report = _follow(lake, state)
-    finally:
-        state.close()
-    return {**report, "seconds": round(time.monotonic() - started, 3)}
+    while True:
+        state = OnlineState.open(path)
+        try:
+            report = _follow(lake, state)
+        except StateMovedError:
+            continue  # what was written is of another layout, perhaps: all is done again in the new state
+        finally:
+            state.close()
+        return {**report, "seconds": round(time.monotonic() - started, 3)}
 
 
 def passes(lake: Lake, path: Path, every_s: float, tell: Callable[[str], None]) -> None:

@@ -3,10 +3,13 @@
 A transaction is queried and recorded in one transaction of the store, so replicas never interleave; it is
 decided upon outside of it, and the first decision stored is the answer. A state holds what its layout says
 and serves every feature set that the layout covers.
+
+Another state, of another layout perhaps, may take its place while it is in use: work is then done there.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,52 +17,59 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-import numpy as np
-
-from fraud.errors import ConfigError, ConflictError
-from fraud.features.facts import NO_TEXT, Floats, Ints
-from fraud.features.layout import KeyLayout, Layout
-from fraud.features.online import EntityPast, OnlineFeatures, OnlineTransaction, record_of
+from fraud.errors import ConfigError, ConflictError, FormatVersionError, StateMovedError
+from fraud.features.facts import Floats
+from fraud.features.layout import Layout
+from fraud.features.online import OnlineTransaction
 from fraud.features.packed import Packed
 from fraud.features.past import MemoryPages, Pages, Past, entity_of
 from fraud.features.spec import FeatureSet
-from fraud.features.track import LABELS, Track
+from fraud.features.track import Track
 from fraud.schema import tie as tie_of_id
+from fraud.storage.disk import RESERVE_BYTES
+from fraud.storage.journal_facts import Fact, fact_of
 from fraud.storage.state_keys import (
     ABOUT,
     ANSWERS,
     FORMAT_VERSION,
     IDS,
-    MARK_BYTES,
+    MOMENTS,
     About,
     Known,
     Sources,
     answer_key,
-    answer_of,
-    answer_value,
+    answer_key_of,
     id_key,
     known_of,
     known_value,
+    moment_key,
     read_about,
-    read_known,
     tie_of,
     time_of,
 )
+from fraud.storage.state_records import ANSWERS_US, Records
 from fraud.storage.state_store import Item, LmdbStore, Store
 
 LATE_US: Final = 86_400_000_000
 """How much older than the newest facts a transaction may be and still see its whole windows: a day."""
 
-_ANSWERS_US: Final = 2 * 86_400_000_000
-"""How long answers are kept after the newest facts."""
 _ENTITIES_AT_ONCE: Final = 50
 _IDS_AT_ONCE: Final = 1_000
+_FACTS_AT_ONCE: Final = 200
 """Changed in one transaction of the store: a replica waits as long as it takes."""
 
-_Entities = Sequence[int | None]
-"""The numbers of a transaction's entities, in the layout's order; None for one it does not have."""
+_LOOK_S: Final = 1.0
+"""Seconds between two looks at whether the state still has its place."""
+_FEW: Final = 100
+"""Answers that may be missing when the turn is taken to bring the last ones over."""
+_CLOCKS_US: Final = 60_000_000
+"""How far the clock may be set back while answers are brought over."""
+
+_END: Final = bytes((MOMENTS[0] + 1,))
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,39 +108,70 @@ class OnlineState:
     """An open state."""
 
     def __init__(self, store: Store) -> None:
-        """Use a state in a store.
+        """Use a state in a store, or in the one that took its place.
 
         Raises:
             FormatVersionError: It was written in another format.
         """
-        self._store = store
-        self.about = store.read(read_about)
-        self.layout = self.about.layout
-        self._keys = tuple(self.layout.keys.items())
-        self._labelled = len(self.layout.labelled)
-        self._ready: dict[str, OnlineFeatures] = {}
+        self._open = _opened(store)
+        self._next_look = 0.0
 
     @classmethod
-    def open(cls, path: Path) -> OnlineState:
+    def open(cls, path: Path, *, reserve_bytes: int = RESERVE_BYTES) -> OnlineState:
         """Open the state in a folder, for the processes of this node.
+
+        Args:
+            path: The folder.
+            reserve_bytes: Nothing is written where less is free on its disk.
 
         Raises:
             ConfigError: There is none.
             FormatVersionError: It was written in another format.
         """
-        return cls(LmdbStore(path))
+        return cls(LmdbStore(path, reserve_bytes=reserve_bytes))
 
     def close(self) -> None:
         """Release the store."""
         self._store.close()
 
+    @property
+    def about(self) -> About:
+        """What it is."""
+        return self._records.about
+
+    @property
+    def layout(self) -> Layout:
+        """What it keeps."""
+        self._look()
+        return self._records.layout
+
+    def tend(self) -> bool:
+        """Put the state back in its place where it was deleted; look after what the dead leave behind.
+
+        To be called every second by one process of a node.
+
+        Returns:
+            Whether it was put back.
+
+        Raises:
+            DiskFullError: It was deleted, and the disk is too full.
+        """
+        self._look()
+        return self._store.tend()
+
     def known_as_of(self) -> datetime:
         """Up to when the lake's facts were brought in."""
-        return datetime.fromtimestamp(self._store.read(read_about).as_of_us / 1e6, UTC)
+        about = self._read(lambda _, pages: read_about(pages))
+        return datetime.fromtimestamp(about.as_of_us / 1e6, UTC)
+
+    def covers(self, feature_set: FeatureSet) -> bool:
+        """Return whether the state answers a feature set."""
+        self._look()
+        return self._records.covers(feature_set)
 
     def exact_since_us(self) -> int:
         """Since when an event sees its whole windows, microseconds; an older one may not."""
-        about = self._store.read(read_about)
+        about = self._read(lambda _, pages: read_about(pages))
         return about.as_of_us - about.late_us
 
     def check(self, feature_set: FeatureSet) -> None:
@@ -139,12 +180,21 @@ class OnlineState:
         Raises:
             ConfigError: It keeps less than the windows need.
         """
-        if not self.layout.covers(feature_set):
-            raise ConfigError(
-                "online state",
-                f"it keeps less than the features {feature_set.name} ({feature_set.version}) need: "
-                "run `fraud state build` with all feature sets it is to serve",
-            )
+        self._look()
+        self._records.check(feature_set)
+
+    def turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
+        """Have the one turn to write to the state inside ``async with``; waiting blocks no event loop.
+
+        What writes without it waits for a turn of its own, in its thread.
+
+        Args:
+            deadline: On ``time.monotonic()``.
+
+        Raises:
+            StateBusyError: The turn did not come by the deadline.
+        """
+        return self._store.turn(deadline)
 
     def score(
         self,
@@ -165,6 +215,7 @@ class OnlineState:
         Raises:
             ConfigError: The state keeps less than the feature set needs.
             ConflictError: The id came before with another request, or from the lake with other content.
+            DiskFullError: The disk is too full.
         """
         found = self.observe(feature_set, transaction, digest)
         if isinstance(found, bytes):
@@ -173,19 +224,6 @@ class OnlineState:
         (kept,) = self.keep([(transaction, body)])
         return Answer(kept, fresh=kept is body)
 
-    def turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
-        """Have the one turn to write to the state inside ``async with``; waiting blocks no event loop.
-
-        What writes without it waits for a turn of its own, in its thread.
-
-        Args:
-            deadline: On ``time.monotonic()``.
-
-        Raises:
-            StateBusyError: The turn did not come by the deadline.
-        """
-        return self._store.turn(deadline)
-
     def observe(
         self, feature_set: FeatureSet, transaction: OnlineTransaction, digest: bytes
     ) -> Floats | bytes:
@@ -193,8 +231,7 @@ class OnlineState:
 
         The arguments and what is raised are those of ``score``.
         """
-        ready = self._features(feature_set)
-        return self._store.transact(lambda pages: self._query(pages, ready, transaction, digest))
+        return self._write(lambda records, pages: records.observe(pages, feature_set, transaction, digest))
 
     def observe_all(
         self, feature_set: FeatureSet, items: Sequence[tuple[OnlineTransaction, bytes]]
@@ -202,40 +239,43 @@ class OnlineState:
         """Observe transactions in their order, each with its digest, later ones seeing earlier ones.
 
         Returns:
-            What ``observe`` returns or raises for each of them.
+            What ``observe`` returns, or its ``ConflictError``, for each of them.
 
         Raises:
             ConfigError: The state keeps less than the feature set needs.
+            DiskFullError: The disk is too full.
         """
-        ready = self._features(feature_set)
-
-        def work(pages: Pages) -> list[Floats | bytes | ConflictError]:
-            return [self._found(pages, ready, transaction, digest) for transaction, digest in items]
-
-        return self._store.transact(work)
+        return self._write(lambda records, pages: records.observe_all(pages, feature_set, items))
 
     def keep(self, items: Sequence[tuple[OnlineTransaction, bytes]]) -> list[bytes]:
-        """Store answers to observed transactions where there are none, and return those that are stored."""
+        """Store answers to observed transactions where there are none, and return those that are stored.
 
-        def work(pages: Pages) -> list[bytes]:
-            return [_answered(pages, transaction, body) for transaction, body in items]
+        Args:
+            items: Each with the whole journal record of its decision.
 
-        return self._store.transact(work)
+        Raises:
+            DiskFullError: The disk is too full.
+        """
+        now = _now_us()
+        return self._write(
+            lambda records, pages: [
+                records.keep(pages, transaction, body, now) for transaction, body in items
+            ]
+        )
 
     def record(self, transaction: OnlineTransaction, digest: bytes) -> bool:
         """Record a transaction that is not to be scored; return False where it is known.
 
         Raises:
             ConflictError: The id came before with another request, or from the lake with other content.
+            DiskFullError: The disk is too full.
         """
-        return self._store.transact(
-            lambda pages: self._admit(pages, transaction, self._entities(transaction), digest) is not None
-        )
+        return self._write(lambda records, pages: records.record(pages, transaction, digest))
 
     def answer(self, transaction_id: str) -> bytes | None:
         """Return the stored answer, if there is one; no lock is taken."""
-        found = self._store.read(lambda pages: pages.get(answer_key(tie_of_id(transaction_id))))
-        return None if found is None else answer_of(found)
+        key = answer_key(tie_of_id(transaction_id))
+        return self._read(lambda _, pages: pages.get(key))
 
     def peek(self, feature_set: FeatureSet, transaction: OnlineTransaction) -> Floats:
         """Return what ``observe`` would of a recorded transaction, shape ``(features,)``; no lock is taken.
@@ -243,16 +283,48 @@ class OnlineState:
         Raises:
             ConfigError: The state keeps less than the feature set needs.
         """
-        ready = self._features(feature_set)
-        entities = self._entities(transaction)
-        return self._store.read(
-            lambda pages: ready.read(transaction, self._recorded(pages, transaction, entities))
-        )
+        return self._read(lambda records, pages: records.peek(pages, feature_set, transaction))
 
     def label(self, transaction_id: str, label_time_us: int, source: str, is_fraud: bool) -> bool:
-        """Add a label; return False where the transaction is not known here."""
-        tie = tie_of_id(transaction_id)
-        return self._store.transact(lambda pages: self._label(pages, tie, label_time_us, source, is_fraud))
+        """Add a label; return False where the transaction is not known here.
+
+        Raises:
+            DiskFullError: The disk is too full.
+        """
+        return self._write(
+            lambda records, pages: records.label(pages, transaction_id, label_time_us, source, is_fraud)
+        )
+
+    def replay(self, facts: Iterable[Fact]) -> int:
+        """Take in what a journal says; it may be here already.
+
+        Returns:
+            How many facts contradict what is here, and were left out.
+        """
+        facts, conflicts, now = iter(facts), 0, _now_us()
+        while batch := list(islice(facts, _FACTS_AT_ONCE)):
+            conflicts += self._write(partial(_replay, facts=batch, now_us=now))
+        return conflicts
+
+    def relieve(self, old: Store, fresh: Path | None = None) -> None:
+        """Take the place of another state that may be in use: no answer is lost, and none is given twice.
+
+        What was recorded there and has no answer yet is recorded here by those who answer it.
+
+        Args:
+            old: The other state's; all of its users go on here.
+            fresh: The folder of this one, to be renamed; None where it has the place already.
+
+        Raises:
+            StateMovedError: Another state took that place meanwhile.
+        """
+        since = 0
+        while True:
+            begun = _now_us()
+            if self._bring_over(old, since) <= _FEW:
+                break
+            since = begun - _CLOCKS_US
+        old.leave(fresh, lambda: self._bring_over(old, begun - _CLOCKS_US))
 
     def insert(self, track: Track, rows: Mapping[int, Packed]) -> None:
         """Bring records of the lake in, in one transaction; those that are there already are replaced.
@@ -304,7 +376,7 @@ class OnlineState:
         """
         forgotten = self._forget(about.as_of_us) if about.as_of_us > self.about.as_of_us else 0
         self._store.transact(lambda pages: pages.put(ABOUT, about.to_bytes()))
-        self.about = about
+        self._records.about = about
         return forgotten
 
     def pasts(self, track: Track) -> Iterator[tuple[int, Packed]]:
@@ -329,112 +401,94 @@ class OnlineState:
         for key in self.layout.keys.values():
             for track in key.tracks:
                 self._forget_records(track, newest - self.about.late_us - track.history_us)
-        self._forget_items(ANSWERS, newest - _ANSWERS_US)
-        return self._forget_items(IDS, newest - self.about.late_us - self.layout.history_us)
+        self._forget_answers(_now_us() - ANSWERS_US)
+        return self._forget_ids(newest - self.about.late_us - self.layout.history_us)
 
     def _forget_records(self, track: Track, oldest: int) -> None:
         old = (entity for entity, rows in self.pasts(track) if rows["event_time"][0] < oldest)
         while batch := list(islice(old, _ENTITIES_AT_ONCE)):
             self._store.transact(partial(_forget, track=track, entities=batch, oldest=oldest))
 
-    def _forget_items(self, space: bytes, oldest: int) -> int:
-        """Forget the ids, or the answers, of older transactions."""
-        items = self._store.scan(space, bytes((space[0] + 1,)))
-        old = (key for key, value in items if time_of(value) < oldest)
+    def _forget_ids(self, oldest: int) -> int:
+        old = (key for key, value in self._store.scan(IDS, ANSWERS) if time_of(value) < oldest)
         forgotten = 0
         while batch := list(islice(old, _IDS_AT_ONCE)):
             self._store.transact(partial(_delete, keys=batch))
             forgotten += len(batch)
         return forgotten
 
-    def _features(self, feature_set: FeatureSet) -> OnlineFeatures:
-        if feature_set.version not in self._ready:
-            self.check(feature_set)
-            self._ready[feature_set.version] = OnlineFeatures(feature_set, self.layout)
-        return self._ready[feature_set.version]
+    def _forget_answers(self, oldest: int) -> None:
+        old = (key for key, _ in self._store.scan(MOMENTS, moment_key(oldest, 0)))
+        while batch := list(islice(old, _IDS_AT_ONCE)):
+            keys = [*batch, *map(answer_key_of, batch)]
+            self._store.transact(partial(_delete, keys=keys))
 
-    def _found(
-        self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, digest: bytes
-    ) -> bytes | Floats | ConflictError:
+    def _bring_over(self, old: Store, since_us: int) -> int:
+        """Take answers over that another state stored since a time; return how many were missing here."""
+        moments = old.scan(moment_key(max(since_us, _now_us() - ANSWERS_US), 0), _END)
+        count = 0
+        while batch := list(islice(moments, _FACTS_AT_ONCE)):
+            keys = [answer_key_of(moment) for moment, _ in batch]
+            missing = self._read(partial(_missing, keys=keys))
+            bodies = old.read(partial(_values, keys=missing))
+            self.replay(fact for body in bodies if (fact := fact_of(body)) is not None)
+            count += len(missing)
+        return count
+
+    @property
+    def _store(self) -> Store:
+        return self._open[0]
+
+    @property
+    def _records(self) -> Records:
+        return self._open[1]
+
+    def _write(self, work: Callable[[Records, Pages], T]) -> T:
+        self._look()
+        while True:
+            store, records = self._open
+            try:
+                return store.transact(partial(work, records))
+            except StateMovedError:
+                self._open = _opened(store.successor())
+
+    def _read(self, work: Callable[[Records, Pages], T]) -> T:
+        self._look()
+        while True:
+            store, records = self._open
+            try:
+                return store.read(partial(work, records))
+            except StateMovedError:
+                self._open = _opened(store.successor())
+
+    def _look(self) -> None:
+        """Now and then: go on in the state that has the place, if it is another one."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_S
+        store = self._store
         try:
-            return self._query(pages, ready, transaction, digest)
-        except ConflictError as error:
-            return error
+            store.read(lambda _: None)
+            if not store.is_replaced():
+                return
+            # Nobody has told this one: the other one must have what only this one has first.
+            other = OnlineState(store.successor())
+            other.relieve(store)
+            self._open = other._open
+        except StateMovedError:
+            self._open = _opened(store.successor())
+        except (ConfigError, FormatVersionError):
+            return  # it is gone again, or of another release: who uses this one stays with it
 
-    def _query(
-        self, pages: Pages, ready: OnlineFeatures, transaction: OnlineTransaction, digest: bytes
-    ) -> bytes | Floats:
-        """Return the stored answer, or the features of a transaction that is recorded now or was before."""
-        entities = self._entities(transaction)
-        pasts = self._admit(pages, transaction, entities, digest)
-        if pasts is None:
-            answer = pages.get(answer_key(transaction.tie))
-            if answer is not None:
-                return answer_of(answer)
-            pasts = self._recorded(pages, transaction, entities)
-        return ready.read(transaction, pasts)
 
-    def _admit(
-        self, pages: Pages, transaction: OnlineTransaction, entities: _Entities, digest: bytes
-    ) -> dict[str, EntityPast] | None:
-        """Record a transaction and return the pasts with it in them; None where it is known."""
-        known = read_known(pages, transaction.tie, self._labelled)
-        mine = self._known(transaction, entities, digest[:MARK_BYTES])
-        if known not in (None, mine, Known(mine.event_time, mine.entities)):
-            raise ConflictError(transaction.transaction_id)
-        if known != mine:
-            pages.put(id_key(transaction.tie), known_value(mine))
-        if known is not None:
-            return None
-        pasts = self._recorded(pages, transaction, entities)
-        for past in pasts.values():
-            past.transactions.save()
-        return pasts
-
-    def _entities(self, transaction: OnlineTransaction) -> _Entities:
-        return [transaction.entity(key.entity) for _, key in self._keys]
-
-    def _known(self, transaction: OnlineTransaction, entities: _Entities, mark: bytes) -> Known:
-        numbers = [
-            NO_TEXT if entity is None else entity
-            for entity, (_, key) in zip(entities, self._keys, strict=True)
-            if key.labels is not None
-        ]
-        return Known(transaction.event_time_us, tuple(numbers), mark)
-
-    def _recorded(
-        self, pages: Pages, transaction: OnlineTransaction, entities: _Entities
-    ) -> dict[str, EntityPast]:
-        """The pasts of the transaction's entities with the transaction in them, not saved."""
-        pasts = {}
-        for entity, (name, key) in zip(entities, self._keys, strict=True):
-            if entity is None:
-                continue
-            pasts[name] = EntityPast(key, pages, entity)
-            row = record_of(key, transaction)
-            if row is not None:
-                pasts[name].transactions.insert(row)
-        return pasts
-
-    def _label(self, pages: Pages, tie: int, label_time: int, source: str, is_fraud: bool) -> bool:
-        known = read_known(pages, tie, len(self.layout.labelled))
-        if known is None:
-            return False
-        sources = Sources.read(pages)
-        if source not in sources.names:
-            sources = sources.with_names({source})
-            pages.put(*sources.to_item())
-        row = (known.event_time, tie, label_time, sources.names.index(source), is_fraud)
-        for key, entity in zip(self.layout.labelled, known.entities, strict=True):
-            if entity != NO_TEXT:
-                self._insert_label(pages, key, entity, np.array([row], LABELS.types[0]), sources.rank())
-        return True
-
-    def _insert_label(self, pages: Pages, key: KeyLayout, entity: int, row: Packed, rank: Ints) -> None:
-        past = EntityPast(key, pages, entity).labels
-        if past is not None:
-            past.insert(row, rank)
-            past.save()
+def _opened(store: Store) -> tuple[Store, Records]:
+    """Return a store, or the one that took its place, with its records."""
+    while True:
+        try:
+            return store, Records(store.read(read_about))
+        except StateMovedError:
+            store = store.successor()
 
 
 def _forget(pages: Pages, *, track: Track, entities: Iterable[int], oldest: int) -> None:
@@ -456,11 +510,17 @@ def _remember(pages: Pages, *, ids: Iterable[tuple[int, ...]]) -> int:
     return len(unknown)
 
 
-def _answered(pages: Pages, transaction: OnlineTransaction, body: bytes) -> bytes:
-    """Store an answer where there is none, and return the one that is stored."""
-    key = answer_key(transaction.tie)
-    present = pages.get(key)
-    if present is not None:
-        return answer_of(present)
-    pages.put(key, answer_value(transaction.event_time_us, body))
-    return body
+def _replay(records: Records, pages: Pages, *, facts: Sequence[Fact], now_us: int) -> int:
+    return records.replay(pages, facts, now_us)
+
+
+def _missing(_: Records, pages: Pages, *, keys: Sequence[bytes]) -> list[bytes]:
+    return [key for key in keys if pages.get(key) is None]
+
+
+def _values(pages: Pages, *, keys: Sequence[bytes]) -> list[bytes]:
+    return [value for key in keys if (value := pages.get(key)) is not None]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -19,14 +19,17 @@ from fraud.features.layout import Layout
 from fraud.features.past import Pages
 from fraud.storage.state_store import Item
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 IDS: Final = b"\xf0"
 ANSWERS: Final = b"\xf1"
 ABOUT: Final = b"\xf2about"
 SOURCES: Final = b"\xf2sources"
+MOMENTS: Final = b"\xf3"
+"""Of answers: their keys in the order in which they were stored."""
 
 _KEY: Final = struct.Struct(">Q")
+_MOMENT: Final = struct.Struct(">QQ")
 _TIME: Final = struct.Struct("<q")
 MARK_BYTES: Final = 8
 """Of a request's digest, kept with its id."""
@@ -100,6 +103,16 @@ def answer_key(tie: int) -> bytes:
     return ANSWERS + _KEY.pack(tie & (2**64 - 1))
 
 
+def moment_key(stored_us: int, tie: int) -> bytes:
+    """Return the key that says when a transaction's answer was stored; the first ones with tie 0."""
+    return MOMENTS + _MOMENT.pack(stored_us, tie & (2**64 - 1))
+
+
+def answer_key_of(moment: bytes) -> bytes:
+    """Return the key of the answer whose moment it is."""
+    return ANSWERS + moment[-_KEY.size :]
+
+
 def tie_of(key: bytes) -> int:
     """Return the tie of the transaction whose key it is."""
     number: int = _KEY.unpack_from(key, 1)[0]
@@ -107,7 +120,7 @@ def tie_of(key: bytes) -> int:
 
 
 def time_of(value: bytes) -> int:
-    """Return the event time of the transaction whose id or answer is stored."""
+    """Return the event time of the transaction whose id is stored."""
     return int(_TIME.unpack_from(value)[0])
 
 
@@ -126,16 +139,6 @@ def known_of(raw: bytes, entities: int) -> Known:
 def known_value(known: Known) -> bytes:
     """Return what is stored of a known transaction."""
     return struct.pack(f"<{1 + len(known.entities)}q", known.event_time, *known.entities) + known.mark
-
-
-def answer_value(event_time: int, body: bytes) -> bytes:
-    """Return what is stored of an answer."""
-    return _TIME.pack(event_time) + body
-
-
-def answer_of(raw: bytes) -> bytes:
-    """Return the body of a stored answer."""
-    return raw[_TIME.size :]
 
 
 @dataclass(frozen=True)

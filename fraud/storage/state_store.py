@@ -4,12 +4,16 @@
 nodes would run ``work`` against the values it reads, and put what it wrote only if none of those has changed
 since, else run it again (in Redis: ``WATCH``, ``MULTI``, ``EXEC``): so ``work`` must not have effects of its
 own.
+
+A store can be replaced while processes use it. The old one is marked in its last transaction; who finds the
+mark goes on in the one that has its place.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -18,8 +22,9 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
-from fraud.errors import ConfigError
+from fraud.errors import ConfigError, StateMovedError
 from fraud.features.past import Pages
+from fraud.storage.disk import RESERVE_BYTES, Reserve
 from fraud.storage.writer_lock import WriterLock
 
 T = TypeVar("T")
@@ -27,6 +32,7 @@ Item = tuple[bytes, bytes]
 
 _MAP_SIZE: Final = 64 << 30
 """The most that a state can hold. The file has this length, but takes the disk that was written to only."""
+_REMEDY: Final = "run `fraud state build`"
 _LOADED: Final = 200_000
 """Values written in one transaction of a load."""
 _SCANNED: Final = 1_000
@@ -44,16 +50,46 @@ class Store(Protocol):
         """
 
     def transact(self, work: Callable[[Pages], T]) -> T:
-        """Run work that reads and writes; nothing is written where it raises. It may be run again."""
+        """Run work that reads and writes; nothing is written where it raises. It may be run again.
+
+        Raises:
+            StateMovedError: The store was left.
+            DiskFullError: The disk is too full.
+        """
 
     def read(self, work: Callable[[Pages], T]) -> T:
-        """Run work that only reads, on one state of the store."""
+        """Run work that only reads, on one state of the store.
+
+        Raises:
+            StateMovedError: The store was left.
+        """
 
     def scan(self, begin: bytes, end: bytes) -> Iterator[Item]:
         """The items with begin <= key < end in the order of their keys, as they are when they are reached."""
 
-    def load(self, items: Iterable[Item]) -> None:
-        """Write items whose keys are greater than all that are there, in their order."""
+    def tend(self) -> bool:
+        """Put the store back in its place where it was deleted; return whether it was."""
+
+    def is_replaced(self) -> bool:
+        """Whether another store is in this one's place."""
+
+    def successor(self) -> Store:
+        """Return the store that is in this one's place.
+
+        Raises:
+            ConfigError: There is none.
+        """
+
+    def leave(self, fresh: Path | None, last: Callable[[], object]) -> None:
+        """Have all go on in another store.
+
+        Args:
+            fresh: The folder of a store that is to get this one's place; None where another has it.
+            last: Is run after the last transaction of this store; the other one may be written to.
+
+        Raises:
+            StateMovedError: They have been told to go elsewhere before.
+        """
 
     def close(self) -> None:
         """Release what is held."""
@@ -79,10 +115,20 @@ class _Overlay:
         self.writes[key] = None
 
 
+_MOVED: Final = b"\xf4moved"
+"""Set in a store that was left, to the name of the folder that is to get its place, if it has not yet."""
+
+
+def _check_in_use(txn: Any) -> None:
+    if txn.get(_MOVED) is not None:
+        raise StateMovedError
+
+
 class _File:
     """An LMDB file that is open in this process: once, as LMDB asks for; closed when nobody uses it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, inode: tuple[int, int]) -> None:
+        self.inode = inode
         self.lock = WriterLock(_data(folder))
         self.env = lmdb.open(
             str(folder),
@@ -101,12 +147,15 @@ _opening: Final = Lock()
 def _file(folder: Path) -> _File:
     with _opening:
         while (inode := inode_of(folder)) is not None:
-            found = _files.get(inode) or _File(folder)
+            try:
+                found = _files.get(inode) or _File(folder, inode)
+            except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
+                raise ConfigError(str(folder), f"this is no online state ({error}): {_REMEDY}") from error
             # Another file may have taken its place meanwhile.
             if inode_of(folder) == inode:
                 _files[inode] = found
                 return found
-    raise ConfigError(str(folder), "there is no online state here: run `fraud state build`")
+    raise ConfigError(str(folder), f"there is no online state here: {_REMEDY}")
 
 
 def inode_of(folder: Path) -> tuple[int, int] | None:
@@ -133,15 +182,22 @@ class LmdbStore:
     would be stuck behind a stopped process.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, reserve_bytes: int = RESERVE_BYTES) -> None:
         """Open the file in a folder.
+
+        Args:
+            path: The folder.
+            create: Make a new one.
+            reserve_bytes: Of the disk; nothing is written where less is free.
 
         Raises:
             ConfigError: There is none, and none is to be created.
         """
         if create:
             _data(path).touch()  # LMDB takes an empty file for a new one
+        self._path = path
         self._file = _file(path)
+        self._reserve = Reserve(self._file.lock.descriptor, reserve_bytes)
 
     def turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
         """Have the turn to write inside.
@@ -153,10 +209,79 @@ class LmdbStore:
 
     def transact(self, work: Callable[[Pages], T]) -> T:
         """Have the turn while the work runs."""
+        self._reserve.check()
+        return self._write(work)
+
+    def read(self, work: Callable[[Pages], T]) -> T:
+        """Take no lock."""
+        with self._file.env.begin() as txn:
+            _check_in_use(txn)
+            return work(_Overlay(txn))
+
+    def is_replaced(self) -> bool:
+        """Look at the folder."""
+        return inode_of(self._path) not in (None, self._file.inode)
+
+    def tend(self) -> bool:
+        """Copy the deleted file, which is there for as long as a process has it open."""
+        self._file.lock.watch()
+        self._file.env.reader_check()
+        if inode_of(self._path) is not None:
+            return False
+        self._reserve.check()
+        copy = self._path.with_name(f"{self._path.name}.copy-{self._file.inode[1]}")
+
+        def last() -> None:
+            if inode_of(self._path) is not None:
+                raise StateMovedError
+            shutil.rmtree(copy, ignore_errors=True)
+            self.copy(copy)
+
+        try:
+            self.leave(copy, last)
+        except StateMovedError:
+            return False
+        return True
+
+    def successor(self) -> LmdbStore:
+        """Wait for the turn, put in place what is not there yet, and open what is."""
+        with self._file.lock, self._file.env.begin() as txn:
+            left_for = txn.get(_MOVED)
+            self._rename(left_for)
+        found = LmdbStore(self._path, reserve_bytes=self._reserve.bytes)
+        if left_for is not None and found._file is self._file:
+            raise ConfigError(str(self._path), f"the state that was to follow is gone: {_REMEDY}")
+        return found
+
+    def leave(self, fresh: Path | None, last: Callable[[], object]) -> None:
+        """Mark the last transaction with the folder's name before it is renamed.
+
+        Whoever dies in between, the next one that finds the mark does the rest.
+        """
+        name = b"" if fresh is None else fresh.name.encode()
+        with self._file.lock:
+            self._write(lambda _: None)
+            last()
+            self._write(lambda pages: pages.put(_MOVED, name))
+            self._rename(name)
+
+    def _rename(self, name: bytes | None) -> None:
+        """Put the folder of this name in the place of this one, whose file stays open where it is in use."""
+        if not name or not (fresh := self._path.with_name(name.decode())).is_dir():
+            return
+        gone = self._path.with_name(f"{self._path.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            self._path.rename(gone)
+        fresh.rename(self._path)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _write(self, work: Callable[[Pages], T]) -> T:
         lock = self._file.lock
         is_own = lock.take()
         try:
             with self._file.env.begin(write=True) as txn:
+                _check_in_use(txn)
                 pages = _Overlay(txn)
                 result = work(pages)
                 for key, value in pages.writes.items():
@@ -169,11 +294,6 @@ class LmdbStore:
             if is_own:
                 lock.give_back()
 
-    def read(self, work: Callable[[Pages], T]) -> T:
-        """Take no lock."""
-        with self._file.env.begin() as txn:
-            return work(_Overlay(txn))
-
     def scan(self, begin: bytes, end: bytes) -> Iterator[Item]:
         """Read some values at a time."""
         while items := self._items(begin, end):
@@ -182,15 +302,11 @@ class LmdbStore:
 
     def load(self, items: Iterable[Item]) -> None:
         """Fill page after page, and leave no room in them."""
-        items, lock = iter(items), self._file.lock
+        items = iter(items)
         while batch := list(islice(items, _LOADED)):
-            is_own = lock.take()
-            try:
-                with self._file.env.begin(write=True) as txn:
-                    txn.cursor().putmulti(batch, append=True)
-            finally:
-                if is_own:
-                    lock.give_back()
+            self._reserve.check()
+            with self._file.lock, self._file.env.begin(write=True) as txn:
+                txn.cursor().putmulti(batch, append=True)
 
     def used_bytes(self) -> int:
         """Return the bytes of all pages that hold something."""
@@ -202,6 +318,11 @@ class LmdbStore:
         """Write one state of the store into another folder while it is in use."""
         path.mkdir(parents=True)
         self._file.env.copy(str(path), compact=True)
+
+    def watch(self) -> None:
+        """Look after what the dead and the stopped leave behind; to be called now and then."""
+        self._file.lock.watch()
+        self._file.env.reader_check()
 
     def sync(self) -> None:
         """Put everything on disk."""

@@ -48,6 +48,7 @@ class WriterLock:
         weakref.finalize(self, os.close, self.descriptor)
         self._mutex = threading.Lock()
         self._thread = 0
+        self._entered: list[bool] = []
         self._next_look = 0.0
         self._stopped: tuple[int, float] | None = None
 
@@ -65,6 +66,14 @@ class WriterLock:
         self._thread = 0
         os.lockf(self.descriptor, os.F_ULOCK, 0)
         self._mutex.release()
+
+    def __enter__(self) -> None:
+        """Have the turn inside ``with``, where this thread has not got it already."""
+        self._entered.append(self.take())
+
+    def __exit__(self, *_: object) -> None:
+        if self._entered.pop():
+            self.give_back()
 
     def turn(self, deadline: float) -> Turn:
         """Return what has the turn inside ``async with``; see ``Turn``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from factories import label_table, random_history, transaction_table
+from factories_journal import decision, event, text, write
 
 from cluster.cli import main
 from cluster.service import check_nodes
@@ -38,17 +39,26 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
 
 def test_a_state_is_built_for_several_feature_sets(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
     window = "{window: card_id, stats: [count], spans: [2d]}"
-    text = f"{{format_version: 1, name: other, time_zone: UTC, features: [{window}]}}"
-    Path("other.yaml").write_text(text, encoding="utf-8")
+    declared = f"{{format_version: 1, name: other, time_zone: UTC, features: [{window}]}}"
+    Path("other.yaml").write_text(declared, encoding="utf-8")
     built = run(capfd, "build", "--features", "handbook", "--features", "other.yaml")
     assert len(set(built["features_versions"])) == 2
+
+
+def test_what_the_service_journalled_is_in_the_state(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
+    at = START + timedelta(days=39, hours=1)
+    records = [decision("new", event_time=text(at)), event("refund", kind="refund", event_time=text(at))]
+    write(Path("work/journal"), records)
+    assert run(capfd, "build")["replayed"] == 2
+    assert run(capfd, "verify")["only_in_state"]["transactions"] == 2
 
 
 def test_each_command_prints_what_it_did(lake: Lake, capfd: pytest.CaptureFixture[str]) -> None:
     built = run(capfd, "build")
     assert list(built) == [
-        "as_of", "transactions", "labels", "entities", "features_versions", "path", "seconds"
-    ]  # fmt: skip
+        *("as_of", "transactions", "labels", "entities", "replayed", "conflicts", "damaged"),
+        *("features_versions", "path", "seconds"),
+    ]
     new = {"transaction_id": "new", "event_time": START + timedelta(days=39), "card_id": "c1"}
     lake.append("transactions", transaction_table([new]))
     lake.append("labels", label_table([{**new, "label_time": START + timedelta(days=40)}]))
