@@ -9,27 +9,10 @@ from functools import cache
 import numpy as np
 
 from fraud.features.facts import Ints
-from fraud.features.track import FIRST, LAST, LAST_TIE, NUMBER
+from fraud.features.track import LAST, LAST_TIE, NUMBER
 
 Position = tuple[int, int]
 """The event time and the tie of a record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretches:
-    """Where windows lie among chunks, by their places in the directory.
-
-    Attributes:
-        begin: The first chunk of each window that lies in it as a whole, shape ``(spans,)``.
-        end: Past the last of those.
-        first: The first chunk that holds anything of each window, shape ``(spans,)``.
-        last: Past the last of those.
-    """
-
-    begin: Ints
-    end: int
-    first: Ints
-    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +59,6 @@ class Directory:
     def older(self, oldest: int) -> int:
         """Return how many chunks hold only records of an earlier event time."""
         return int(np.searchsorted(self.table[LAST], oldest, "left"))
-
-    def stretches(self, low: Ints, high: int, *, strict: bool) -> Stretches:
-        """Find windows.
-
-        Args:
-            low: Event times just before each, shape ``(spans,)``.
-            high: The last event time of all.
-            strict: Whether a record of that last time may come too late to count.
-        """
-        first, last = self.table[FIRST], self.table[LAST]
-        return Stretches(
-            begin=first.searchsorted(low, "right"),
-            end=int(last.searchsorted(high, "left" if strict else "right")),
-            first=last.searchsorted(low, "right"),
-            last=int(first.searchsorted(high, "right")),
-        )
 
 
 def directory_of(raw: bytes, width: int) -> Directory:

@@ -124,59 +124,6 @@ def put_columns(rows: Any, place: Any, columns: Any) -> None:  # pragma: no cove
 
 
 @njit(nogil=True, cache=True)
-def window_edges(
-    times: Any, ties: Any, time: Any, tie: Any, reach: Any, delay: Any
-) -> Any:  # pragma: no cover
-    """Find where windows of one transaction lie among ordered records.
-
-    Args:
-        times: Event times, shape ``(n,)``.
-        ties: They order records of the same time, shape ``(n,)``.
-        time: Of the transaction.
-        tie: Of the transaction.
-        reach: How far back each window begins, shape ``(windows,)``.
-        delay: How far back all of them end.
-
-    Returns:
-        Where each window begins; past the last record before the transaction; past the last one of the
-        windows, which without a delay may be the transaction itself. Shape ``(windows + 2,)``.
-    """
-    edges = np.empty(len(reach) + 2, np.int64)
-    for window in range(len(reach)):
-        edges[window] = _up_to(times, time - reach[window])
-    end = _up_to(times, time - delay)
-    while not delay and end > 0 and times[end - 1] == time and ties[end - 1] >= tie:
-        end -= 1
-    edges[-2] = edges[-1] = end
-    if not delay and end < len(times) and times[end] == time and ties[end] == tie:
-        edges[-1] = end + 1
-    return edges
-
-
-@njit(nogil=True, cache=True)
-def _up_to(times: Any, time: Any) -> Any:  # pragma: no cover
-    """Past the last of ascending times that is not after one."""
-    low, high = 0, len(times)
-    while low < high:
-        middle = (low + high) >> 1
-        if times[middle] <= time:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@njit(nogil=True, cache=True)
-def window_sums(values: Any, begin: Any, end: Any) -> Any:  # pragma: no cover
-    """Return the sum of whole-number or boolean values in each of some windows that end together."""
-    sums = np.zeros(len(begin), np.int64)
-    for window in range(len(begin)):
-        for place in range(begin[window], end):
-            sums[window] += values[place]
-    return sums
-
-
-@njit(nogil=True, cache=True)
 def hours(times: Any, hour: Any, first: Any, cycle: Any) -> Any:  # pragma: no cover
     """Return the hour of each time in a cycle of so many hours, where time 0 is in hour ``first``."""
     found = np.empty(len(times), np.int64)

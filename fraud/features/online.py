@@ -5,26 +5,21 @@ The edges are those of ``fraud.features.window``, the formulas those of ``fraud.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
 
 import numpy as np
 
-from fraud.features.facts import NO_TEXT, STATUS_TIME, Floats, Ints, pair_number, text_number
+from fraud.features.facts import STATUS_TIME, Floats, pair_number, text_number
 from fraud.features.kind import Rows
-from fraud.features.kinds.window import Window
-from fraud.features.layout import KeyLayout, Layout, number_of
+from fraud.features.layout import KeyLayout, Layout
 from fraud.features.packed import AMOUNT, Packed
 from fraud.features.past import Pages, Past
-from fraud.features.reading import Ask, Asker, Column, read_parts
-from fraud.features.row import row_features
+from fraud.features.reading import Reading
+from fraud.features.row import add_row_features
 from fraud.features.spec import FeatureSet
-from fraud.features.statistics import PARTS, Part, Stat, read
+from fraud.features.walk import Asker
 from fraud.schema import tie
-
-_UNIT: Final = 2.0**-20
-"""Of a numeric attribute in whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ def record_of(key: KeyLayout, transaction: OnlineTransaction) -> Packed | None:
     if transaction.kind not in key.kinds:
         return None
     amount = transaction.amount_base_minor
-    columns: list[Any] = []
+    columns: list[float] = []
     for name, kind in key.columns.items():
         if name == AMOUNT:
             columns.append(amount)
@@ -93,9 +88,9 @@ def record_of(key: KeyLayout, transaction: OnlineTransaction) -> Packed | None:
         else:
             columns.append(transaction.number(name) if kind == "<f8" else transaction.text(name))
     form = key.transactions.format
-    wide = AMOUNT in key.columns and not -(2**31) <= amount < 2**31
-    row = (transaction.event_time_us, transaction.tie, *columns)
-    return np.array([row], form.type_of(is_late=False, is_wide=wide))
+    flags = form.flags_of(is_late=False, is_wide=AMOUNT in key.columns and not -(2**31) <= amount < 2**31)
+    packed = form.packers[flags].pack(transaction.event_time_us, transaction.tie, *columns)
+    return np.frombuffer(packed, form.types[flags])
 
 
 class EntityPast:
@@ -113,11 +108,11 @@ class OnlineFeatures:
         self._feature_set = feature_set
         declared = [name for declaration in feature_set.declarations for name in declaration.texts]
         self._texts = tuple(dict.fromkeys(declared))
-        self._windows = [
-            (name, _WindowPlan(window, layout.keys[name]))
-            for name, windows in feature_set.keys.items()
-            for window in windows
-        ]
+        self._reading = Reading(feature_set, layout)
+        read = {name: number for number, name in enumerate(self._reading.names)}
+        listed = [(number, read[name]) for number, name in enumerate(feature_set.names) if name in read]
+        self._windows, self._read = np.array(listed, np.int64).reshape(-1, 2).T
+        self._others = [(number, name) for number, name in enumerate(feature_set.names) if name not in read]
 
     def read(self, transaction: OnlineTransaction, pasts: Mapping[str, EntityPast]) -> Floats:
         """Compute the features of one transaction.
@@ -130,88 +125,46 @@ class OnlineFeatures:
         Returns:
             Shape ``(features,)``, in the order of ``feature_set.names``.
         """
+        features: Floats = self.read_all([transaction], [pasts])[0]
+        return features
+
+    def read_all(
+        self, transactions: Sequence[OnlineTransaction], pasts: Sequence[Mapping[str, EntityPast]]
+    ) -> Floats:
+        """Compute the features of several transactions, each with its own pasts; see ``read``.
+
+        Returns:
+            Shape ``(transactions, features)``.
+        """
+        found = np.empty((len(self._reading.names), len(transactions)))
+        for row, (transaction, own) in enumerate(zip(transactions, pasts, strict=True)):
+            self._read_windows(transaction, own, found, row)
         rows = Rows(
             self._feature_set.time_zone,
-            np.array([transaction.event_time_us]),
-            np.array([transaction.amount_base_minor]),
-            {name: np.array([transaction.number(name)]) for name in self._feature_set.numbers},
-            {name: np.array([transaction.text(name)]) for name in self._texts},
+            np.array([one.event_time_us for one in transactions]),
+            np.array([one.amount_base_minor for one in transactions]),
+            {
+                name: np.array([one.number(name) for one in transactions])
+                for name in self._feature_set.numbers
+            },
+            {name: np.array([one.text(name) for one in transactions]) for name in self._texts},
+            dict(zip(self._reading.names, found, strict=True)),
         )
-        for name, window in self._windows:
+        add_row_features(self._feature_set, rows)
+        features = np.empty((len(transactions), len(self._feature_set.names)))
+        features[:, self._windows] = found[self._read].T
+        for number, name in self._others:
+            features[:, number] = rows.features[name]
+        return features
+
+    def _read_windows(
+        self, transaction: OnlineTransaction, pasts: Mapping[str, EntityPast], found: Floats, row: int
+    ) -> None:
+        """Fill a column of the windows' features."""
+        tracks: list[Past | None] = []
+        for name, is_of_labels in self._reading.tracks:
             past = pasts.get(name)
-            found = window.missing if past is None else window.features(transaction, past, rows.event_time)
-            rows.features.update(found)
-        return np.array([column.item() for column in row_features(self._feature_set, rows).values()])
-
-
-class _WindowPlan:
-    """One window: what it asks of the state, and what becomes of the answer.
-
-    Attributes:
-        missing: Its features where the transaction has no such entity.
-    """
-
-    def __init__(self, window: Window, key: KeyLayout) -> None:
-        parts = tuple(dict.fromkeys(part for stat in window.stats for part in PARTS[stat]))
-        self._is_of_fraud = window.of == "fraud"
-        self._stats: list[tuple[Stat, list[tuple[str, slice]]]] = [
-            (
-                stat,
-                [
-                    (window.name(stat, span), slice(place, place + 1))
-                    for place, span in enumerate(window.spans)
-                ],
-            )
-            for stat in window.stats
-        ]
-        self.missing = dict.fromkeys(window.names, np.array([np.nan]))
-        self._text = window.of_text
-        self._scale = _UNIT if window.of_number else 1.0
-        self._empty = np.nan if window.empty is None else window.empty
-        self._ask = Ask(
-            key.transactions,
-            key.reading(window),
-            _of_transactions(parts) if self._is_of_fraud else parts,
-            window.delay,
-            np.array(window.spans, np.int64),
-            itself=window.includes_self("count"),
-            number=number_of(window),
-            text=window.of_text,
-        )
-        self._ask_frauds = None
-        if self._is_of_fraud and key.labels is not None:
-            self._ask_frauds = Ask(key.labels, 0, _of_frauds(parts), window.delay, self._ask.spans)
-
-    def features(
-        self, transaction: OnlineTransaction, past: EntityPast, event_time: Ints
-    ) -> dict[str, Floats]:
-        """Each of shape ``(1,)``, as ``event_time`` is."""
-        parts = self._parts(transaction, past)
-        found = {}
-        for stat, names in self._stats:
-            values = read(stat, parts, event_time, scale=self._scale, empty=self._empty)
-            for name, place in names:
-                found[name] = values[place]
-        return found
-
-    def _parts(self, transaction: OnlineTransaction, past: EntityPast) -> dict[Part, Column]:
-        own = NO_TEXT if self._text is None else transaction.text(self._text)
-        asker = Asker(transaction.event_time_us, transaction.tie, own)
-        parts = read_parts(past.transactions, self._ask, asker) if self._ask.parts else {}
-        if self._ask_frauds is None or past.labels is None:
-            return parts
-        if "count" in parts:
-            parts["present"] = parts["count"]
-        for part, column in read_parts(past.labels, self._ask_frauds, asker).items():
-            parts["total" if part == "count" else part] = column
-        return parts
-
-
-def _of_transactions(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    return ("count",) if {"count", "present"} & set(parts) else ()
-
-
-def _of_frauds(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """A total of frauds is a count of labels by which a transaction counts as one."""
-    named: dict[Part, Part] = {"total": "count", "last": "last"}
-    return tuple(named[part] for part in parts if part in named)
+            tracks.append(None if past is None else past.labels if is_of_labels else past.transactions)
+        texts = np.array([transaction.text(name) for name in self._reading.texts], np.int64)
+        asker = Asker(transaction.event_time_us, transaction.tie, texts)
+        self._reading.read(tracks, asker, found, row)

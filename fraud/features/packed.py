@@ -6,6 +6,7 @@ amounts take 32 bits where they fit. Those two choices are a chunk's flags.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -21,6 +22,8 @@ Packed = NDArray[np.void]
 AMOUNT: Final = "amount"
 KNOWN_AT: Final = "known_at"
 
+_CODES: Final = {"i8": "q", "i4": "i", "f8": "d", "u2": "H", "b1": "?"}
+"""Of types, for ``struct``."""
 _LATE: Final = 1
 _WIDE: Final = 2
 
@@ -45,6 +48,14 @@ class Format:
         return tuple(self._type(flags) for flags in range(4))
 
     @cached_property
+    def packers(self) -> tuple[struct.Struct, ...]:
+        """What makes the bytes of one record for each combination of flags."""
+        return tuple(
+            struct.Struct("<" + "".join(_CODES[kind[name].str[1:]] for name in kind.names or ()))
+            for kind in self.types
+        )
+
+    @cached_property
     def widest(self) -> np.dtype[Any]:
         """Holds every fact."""
         return self.types[(_LATE if self.is_late else 0) | _WIDE]
@@ -64,9 +75,9 @@ class Format:
         """The flags of records as they are."""
         return self._flags[rows.dtype.itemsize]
 
-    def type_of(self, *, is_late: bool, is_wide: bool) -> np.dtype[Any]:
-        """Return the type of a record with these flags."""
-        return self.types[_LATE * is_late | _WIDE * is_wide]
+    def flags_of(self, *, is_late: bool, is_wide: bool) -> int:
+        """Return the fewest flags of records like these."""
+        return self._flags[self.types[_LATE * is_late | _WIDE * is_wide].itemsize]
 
     def empty(self) -> Packed:
         """No records."""

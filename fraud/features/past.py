@@ -20,6 +20,8 @@ from fraud.features.packed import Packed
 from fraud.features.track import Track
 
 _KEY: Final = struct.Struct(">BQ")
+_POSITION: Final = struct.Struct("<qq")
+"""Of a record: its event time and its tie come first."""
 _CHUNK: Final = struct.Struct(">BI")
 _UNSIGNED: Final = 2**64 - 1
 _HEADER: Final = 2
@@ -84,42 +86,44 @@ class Past:
 
     Attributes:
         track: Which.
-        head: The newest records.
-        directory: Of the closed chunks, all of them older.
+        directory: Of the closed chunks, all of them older than the head.
     """
 
     def __init__(self, track: Track, pages: Pages, entity: int) -> None:
         self.track = track
         self._pages = pages
         self._key = entity_key(track.number, entity)
-        self._chunks: dict[int, Packed] = {}
+        self._chunks: dict[int, bytes] = {}
         self._changed: set[int] = set()
         self._gone: list[int] = []
-        raw = pages.get(self._key) or _NOTHING
-        self.head = self._unpacked(raw)
-        stored = pages.get(self._directory_key) if raw[1] else None
+        self._head = pages.get(self._key) or _NOTHING
+        stored = pages.get(self._directory_key) if self._head[1] else None
         self.directory = directory_of(stored or b"", track.width)
+
+    @property
+    def head(self) -> Packed:
+        """The newest records."""
+        return self._unpacked(self._head)
 
     def chunk(self, number: int) -> Packed:
         """Return the records of a closed chunk."""
-        if number not in self._chunks:
-            self._chunks[number] = self._unpacked(self._pages.get(self._chunk_key(number)) or _NOTHING)
-        return self._chunks[number]
+        return self._unpacked(self._chunk(number))
 
-    def loose(self, places: Sequence[int]) -> Packed:
-        """Return the records of the chunks at these places of the directory, then those of the head."""
+    def stored(self, places: Sequence[int] = ()) -> list[bytes]:
+        """Return the chunks at these places of the directory, then the head, as they are stored."""
         if not places:
-            return self.head
-        form, chunks = self.track.format, [self.chunk(number) for number in self.directory.numbers(places)]
-        flags = form.flags(self.head)
-        for chunk in chunks:
-            flags |= form.flags(chunk)
-        pieces = [form.cast(piece, flags).tobytes() for piece in (*chunks, self.head)]
-        return np.frombuffer(b"".join(pieces), form.types[flags])
+            return [self._head]
+        return [*map(self._chunk, self.directory.numbers(places)), self._head]
 
     def everything(self) -> Packed:
         """Return all records."""
-        return self.loose(range(len(self.directory)))
+        form, pieces = self.track.format, [*map(self.chunk, self.directory.numbers(slice(None))), self.head]
+        flags = 0
+        for piece in pieces:
+            flags |= form.flags(piece)
+        return np.frombuffer(
+            b"".join(form.cast(piece, flags).tobytes() for piece in pieces), form.types[flags]
+        )
 
     def insert(self, new: Packed, rank: Ints | None = None) -> None:
         """Add records; one that says the same as a present one takes its place.
@@ -128,15 +132,18 @@ class Past:
             new: In order, with no more flags than they need.
             rank: See ``Format.merge``.
         """
-        if len(self.directory) and len(new) and not self.directory.ends_before(new[0].item()[:2]):
-            new = self._insert_late(new, rank)
-        self.head = self.track.format.merge(self.head, new, rank)
-        if len(self.head) >= 2 * self.track.chunk_rows(self.head):
+        if not self._append(new):
+            if len(self.directory) and len(new) and not self.directory.ends_before(new[0].item()[:2]):
+                new = self._insert_late(new, rank)
+            self._head = self._packed(self.track.format.merge(self.head, new, rank))
+        kind = self.track.format.types[self._head[0]]
+        if len(self._head) - _HEADER >= 2 * self.track.chunk_rows(kind) * kind.itemsize:
             self._close()
 
     def forget(self, oldest: int) -> None:
         """Forget the records of an earlier event time, but those that share a chunk with a younger one."""
-        self.head = self.head[self.head["event_time"] >= oldest]
+        head = self.head
+        self._head = self._packed(head[head["event_time"] >= oldest])
         old = self.directory.older(oldest)
         self._gone += self.directory.numbers(slice(old))
         self.directory = self.directory.with_chunks(0, old, ())
@@ -145,8 +152,11 @@ class Past:
         """Store what has changed; an entity without records is forgotten."""
         if self._gone or self._changed:
             self._save_chunks()
-        if len(self.head) or len(self.directory):
-            self._pages.put(self._key, self._packed(self.head))
+        is_busy = len(self.directory) > 0
+        if is_busy or len(self._head) > _HEADER:
+            if self._head[1] != is_busy:
+                self._head = bytes((self._head[0], is_busy)) + self._head[_HEADER:]
+            self._pages.put(self._key, self._head)
         else:
             self._pages.delete(self._key)
 
@@ -154,12 +164,23 @@ class Past:
         for number in self._gone:
             self._pages.delete(self._chunk_key(number))
         for number in self._changed:
-            self._pages.put(self._chunk_key(number), self._packed(self._chunks[number]))
+            self._pages.put(self._chunk_key(number), self._chunks[number])
         if len(self.directory):
             self._pages.put(self._directory_key, self.directory.table.tobytes())
         else:
             self._pages.delete(self._directory_key)
         self._changed, self._gone = set(), []
+
+    def _append(self, new: Packed) -> bool:
+        """Put one record behind the head's where it belongs there, and say whether it did."""
+        raw, size = self._head, new.itemsize
+        if len(new) != 1 or len(raw) < size + _HEADER or raw[0] != self.track.format.flags(new):
+            return False
+        record = new.tobytes()
+        if _POSITION.unpack_from(raw, len(raw) - size) >= _POSITION.unpack_from(record):
+            return False
+        self._head = raw + record
+        return True
 
     def _insert_late(self, new: Packed, rank: Ints | None) -> Packed:
         """Put records among the closed chunks where they belong there; return the others."""
@@ -173,7 +194,7 @@ class Past:
     def _insert_into(self, place: int, new: Packed, rank: Ints | None) -> None:
         (number,) = self.directory.numbers([place])
         rows = self.track.format.merge(self.chunk(number), new, rank)
-        is_long = len(rows) >= 2 * self.track.chunk_rows(rows)
+        is_long = len(rows) >= 2 * self.track.chunk_rows(rows.dtype)
         cut = _boundary(rows, len(rows) // 2) if is_long else len(rows)
         summaries = [self._keep(number, rows[:cut])]
         if cut < len(rows):
@@ -182,19 +203,25 @@ class Past:
 
     def _close(self) -> None:
         """Move the older half of the head into a chunk of its own, or more of it into several."""
-        size, number = self.track.chunk_rows(self.head), self.directory.next_number
+        head = self.head
+        size, number = self.track.chunk_rows(head.dtype), self.directory.next_number
         summaries: list[list[int]] = []
         begin = 0
-        while len(self.head) - begin >= 2 * size:
-            end = _boundary(self.head, begin + size)
-            summaries.append(self._keep(number + len(summaries), self.head[begin:end]))
+        while len(head) - begin >= 2 * size:
+            end = _boundary(head, begin + size)
+            summaries.append(self._keep(number + len(summaries), head[begin:end]))
             begin = end
-        self.head = self.head[begin:]
+        self._head = self._packed(head[begin:])
         self.directory = self.directory.with_chunks(len(self.directory), 0, summaries)
+
+    def _chunk(self, number: int) -> bytes:
+        if number not in self._chunks:
+            self._chunks[number] = self._pages.get(self._chunk_key(number)) or _NOTHING
+        return self._chunks[number]
 
     def _keep(self, number: int, rows: Packed) -> list[int]:
         rows = self.track.format.narrow(rows)
-        self._chunks[number] = rows
+        self._chunks[number] = self._packed(rows)
         self._changed.add(number)
         return self.track.summary(number, rows)
 

@@ -1,232 +1,224 @@
-"""The parts of a window's statistics, read off an entity's past.
-
-Whole chunks are read by their summaries; those at a window's edge, and the head, record by record.
-"""
+"""What to read of entities' pasts for the windows of a feature set: the plan of ``fraud.features.walk``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fraud.features import loops
-from fraud.features.directory import Directory, Stretches
-from fraud.features.facts import NO_TEXT, Bools, Ints
-from fraud.features.packed import Packed
+from fraud.features import walk
+from fraud.features.facts import STATUS_TIME, Floats, Ints, text_number
+from fraud.features.kinds.window import Window
+from fraud.features.layout import KeyLayout, Layout, number_of
+from fraud.features.packed import AMOUNT, KNOWN_AT
 from fraud.features.past import Past
-from fraud.features.statistics import NOTHING, Part, limbs
-from fraud.features.track import EXTREMES, Track, exact_of, present_of, units_of
+from fraud.features.spec import FeatureSet
+from fraud.features.statistics import PARTS, Stat
+from fraud.features.track import Track
 
-Column = NDArray[Any]
-"""A part of each span, shape ``(spans,)``."""
-
-_TEXTUAL: Final = frozenset({"distinct", "seen"})
-_LARGEST: Final = frozenset({"high", "last"})
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a window wants of one track.
-
-    Attributes:
-        track: Where.
-        reading: The number of its condition there.
-        parts: Which parts.
-        delay: Of the window, microseconds.
-        spans: Of the window, microseconds, shape ``(spans,)``.
-        itself: Whether the transaction itself counts in its own window, strict parts aside.
-        number: The column of the values.
-        text: The column of the texts.
-    """
-
-    track: Track
-    reading: int
-    parts: tuple[Part, ...]
-    delay: int
-    spans: Ints
-    itself: bool = False
-    number: str | None = None
-    text: str | None = None
-
-    @cached_property
-    def reach(self) -> Ints:
-        """How far back each window begins."""
-        return self.spans + self.delay
-
-    @cached_property
-    def columns(self) -> dict[Part, int]:
-        """Where summaries hold the parts; none where the window is of texts, which they lack."""
-        if self.text is not None:
-            return {}
-        wanted = {part: "count" if part == "seen" else part for part in self.parts}
-        return {part: self.track.column(stored, self.reading, self.number) for part, stored in wanted.items()}
+_STATS: Final[tuple[Stat, ...]] = get_args(Stat)
+_UNIT: Final = 2.0**-20
+"""Of a numeric attribute in whole numbers."""
+_NO_TABLE: Final = np.frombuffer(bytes(8), np.int64)
 
 
-class Asker(NamedTuple):
-    """The transaction whose windows are read.
+class TrackOf(NamedTuple):
+    """A track of an entity.
 
     Attributes:
-        event_time: Microseconds.
-        tie: Orders transactions of the same instant.
-        own: Its own text, for ``seen``.
+        entity: Its name.
+        is_of_labels: Or of the transactions.
     """
 
-    event_time: int
-    tie: int
-    own: int = NO_TEXT
+    entity: str
+    is_of_labels: bool
 
 
-def read_parts(past: Past, ask: Ask, asker: Asker) -> dict[Part, Column]:
-    """Read what the windows of one transaction hold.
+class Reading:
+    """The windows of a feature set, ready to be read from a state of a layout.
 
-    Args:
-        past: The entity's; where the transaction itself is among the records it is known by its place.
-        ask: Which parts of which windows.
-        asker: The transaction.
-
-    Returns:
-        Each part of shape ``(spans,)``.
+    Attributes:
+        names: The features, in the order in which they are read.
+        tracks: What is read.
+        texts: The columns whose text of the transaction itself is asked for.
     """
-    directory = past.directory
-    if not len(directory):
-        return _Loose(past.head, ask, asker).parts()
-    low, high = asker.event_time - ask.reach, asker.event_time - ask.delay
-    where = directory.stretches(low, high, strict=not ask.delay)
-    apart = _apart(directory, ask, where, asker.event_time)
-    loose = _Loose(past.loose(np.flatnonzero(apart).tolist()), ask, asker).parts()
-    if not ask.columns:
-        return loose
-    return {
-        part: _joined(part, loose[part], _summed(part, directory.table[column], apart, where))
-        for part, column in ask.columns.items()
-    }
+
+    def __init__(self, feature_set: FeatureSet, layout: Layout) -> None:
+        rows = _Rows()
+        for name, windows in feature_set.keys.items():
+            for window in windows:
+                rows.add(name, window, layout.keys[name])
+        self.names = tuple(rows.names)
+        self.tracks = tuple(rows.tracks)
+        self.texts = tuple(rows.own)
+        self._plan = rows.plan()
+
+    def read(self, pasts: Sequence[Past | None], asker: walk.Asker, features: Floats, row: int) -> None:
+        """Compute the windows of one transaction.
+
+        Args:
+            pasts: Of each track; None where the transaction has no such entity. Where the transaction itself
+                is among the records it is known by its place.
+            asker: The transaction; its own texts are in the order of ``texts``.
+            features: Filled in its column ``row``, shape ``(features, transactions)``.
+            row: Which transaction.
+        """
+        chunks: dict[int, list[int]] = {}
+        tables = _tables(pasts)
+        while True:
+            raw, stored = _stored(pasts, chunks)
+            wanted = walk.read_windows(features, row, raw, tables, stored, *self._plan, *asker)
+            if not len(wanted) or not wanted.any():
+                return
+            _want(pasts, wanted, chunks)
 
 
-def _apart(directory: Directory, ask: Ask, where: Stretches, now: int) -> Bools:
-    """Which chunks must be read record by record: at an edge of a window, or not yet settled."""
-    oldest = int(where.first.min())
-    apart = np.zeros(len(directory), np.bool_)
-    if not ask.columns:
-        apart[oldest : where.last] = True
-        return apart
-    settled = directory.table[ask.track.settled_column(ask.reading), oldest : where.last]
-    apart[oldest : where.last] = settled > now
-    for begin, first in zip(where.begin.tolist(), where.first.tolist(), strict=True):
-        apart[first : min(begin, where.last)] = True
-        apart[max(where.end, first) : where.last] = True
-    return apart
+def _tables(pasts: Sequence[Past | None]) -> Ints:
+    """Return the directories behind one another; never to be written to, as all that compiled code reads."""
+    busy = [past.directory.table for past in pasts if past is not None and len(past.directory)]
+    return np.frombuffer(b"".join(table.data for table in busy), np.int64) if busy else _NO_TABLE
 
 
-def _summed(part: Part, column: Ints, apart: Bools, where: Stretches) -> Column:
-    """Join a part of the whole chunks of each window."""
-    if part in EXTREMES or part == "last":
-        values = column.view(np.float64) if part in EXTREMES else column
-        nothing = np.nan if part in EXTREMES else NOTHING
-        best = np.fmax if part in _LARGEST else np.fmin
-        kept = np.where(apart, nothing, values)
-        return np.array(
-            [best.reduce(kept[begin : where.end], initial=nothing) for begin in where.begin.tolist()]
+def _stored(pasts: Sequence[Past | None], chunks: Mapping[int, Sequence[int]]) -> tuple[Any, Ints]:
+    """Return the pieces' bytes, with the chunks at these places of each track's directory, and where what is.
+
+    The latter are the rows of the tracks, then those of the pieces, see ``walk.Held``.
+    """
+    raw: list[bytes] = []
+    tracks: list[int] = []
+    pieces: list[int] = []
+    at = words = 0
+    for number, past in enumerate(pasts):
+        begin = len(raw)
+        if past is None:
+            tracks += (begin, begin, 0, walk.ABSENT)
+            continue
+        places = chunks.get(number, ())
+        for place, piece in zip((*places, len(past.directory)), past.stored(places), strict=True):
+            raw.append(piece)
+            pieces += (at, at + len(piece), place)
+            at += len(piece)
+        tracks += (begin, len(raw), words, len(past.directory))
+        words += past.directory.table.size
+    return np.frombuffer(b"".join(raw) or b"\0", np.uint8), np.array(tracks + pieces, np.int64)
+
+
+def _want(pasts: Sequence[Past | None], wanted: Any, chunks: dict[int, list[int]]) -> None:
+    """Add the places of the wanted chunks to those of each track."""
+    begin = 0
+    for number, past in enumerate(pasts):
+        if past is None:
+            continue
+        end = begin + len(past.directory)
+        if places := np.flatnonzero(wanted[begin:end]).tolist():
+            chunks[number] = sorted((*chunks.get(number, ()), *places))
+        begin = end
+
+
+class _Rows:
+    """The rows of a plan while it is made."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.tracks: dict[TrackOf, int] = {}
+        self.own: dict[str, int] = {}
+        self._formats: list[tuple[int, ...]] = []
+        self._asks: list[list[int]] = []
+        self._spans: list[tuple[int, int]] = []
+        self._conditions: list[tuple[int, int, int]] = []
+        self._texts: list[int] = []
+        self._statistics: list[tuple[int, ...]] = []
+        self._scales: list[tuple[float, float]] = []
+        self._slots = 0
+
+    def add(self, name: str, window: Window, key: KeyLayout) -> None:
+        """Add a window of an entity."""
+        parts = {part for stat in window.stats for part in PARTS[stat]}
+        of_entity = self._track(TrackOf(name, False), key.transactions)
+        if window.of != "fraud" or parts & {"count", "present"}:
+            self._asks.append(self._ask(of_entity, window, key))
+        if window.of == "fraud" and key.labels is not None and parts & {"total", "last"}:
+            self._asks.append(
+                self._ask_labels(self._track(TrackOf(name, True), key.labels), window, key.labels)
+            )
+        for stat in window.stats:
+            for place, span in enumerate(window.spans):
+                row = (_STATS.index(stat), self._slots + place, len(self._scales), of_entity, len(self.names))
+                self._statistics.append(row)
+                self.names.append(window.name(stat, span))
+        self._scales.append(
+            (_UNIT if window.of_number else 1.0, np.nan if window.empty is None else window.empty)
         )
-    total = np.zeros(len(column) + 1, np.int64)
-    np.cumsum(np.where(apart, 0, column), out=total[1:])
-    summed: Column = total[np.maximum(where.end, where.begin)] - total[where.begin]
-    return summed
+        self._slots += len(window.spans)
 
-
-def _joined(part: Part, first: Column, second: Column) -> Column:
-    if part in EXTREMES or part == "last":
-        joined: Column = (np.fmax if part in _LARGEST else np.fmin)(first, second)
-        return joined
-    return first + second
-
-
-class _Loose:
-    """Records, and where windows begin and end among them."""
-
-    def __init__(self, rows: Packed, ask: Ask, asker: Asker) -> None:
-        self.rows = rows
-        self.ask = ask
-        self.own = asker.own
-        self.times = rows["event_time"]
-        self.chosen = ask.track.readings[ask.reading].at(rows, asker.event_time)
-        edges = loops.window_edges(self.times, rows["tie"], asker.event_time, asker.tie, ask.reach, ask.delay)
-        self.begin = edges[:-2]
-        self.before, end = edges[-2:].tolist()
-        self.end = end if ask.itself else self.before
-
-    def parts(self) -> dict[Part, Column]:
-        return {part: _PARTS[part](self) for part in self.ask.parts}
-
-    def units(self) -> Ints:
-        return units_of(self.rows, self.ask.number or "")
-
-    @cached_property
-    def squares(self) -> tuple[Ints, Ints, Ints]:
-        return limbs(self.units())
-
-    def total(self, values: NDArray[Any], end: int) -> Ints:
-        """The sum over each window of the values that count."""
-        counted = values if self.chosen is None else values * self.chosen
-        total: Ints = loops.window_sums(counted, self.begin, end)
-        return total
-
-    def count(self) -> Ints:
-        if self.chosen is not None:
-            return self.total(self.chosen, self.end)
-        count: Ints = self.end - self.begin
-        return count
-
-    def present(self) -> Ints:
-        present = present_of(self.rows, self.ask.number)
-        return self.count() if present is None else self.total(present, self.end)
-
-    def extreme(self, best: np.ufunc) -> Column:
-        values = exact_of(self.rows, self.ask.number or "")
-        if self.chosen is not None:
-            values[~self.chosen] = np.nan
-        return np.array(
-            [best.reduce(values[first : self.end], initial=np.nan) for first in self.begin.tolist()]
+    def plan(self) -> walk.Plan:
+        """Return the plan."""
+        columns = max((len(form) for form in self._formats), default=0)
+        formats = [(*form, *[-1] * (columns - len(form))) for form in self._formats]
+        return walk.Plan(
+            _table(formats, columns),
+            _table(self._asks, walk.ASK_WIDTH),
+            _table(self._spans, 2),
+            _table(self._conditions, 3),
+            np.array(self._texts, np.int64),
+            _table(self._statistics, 5),
+            np.array(self._scales, np.float64).reshape(-1, 2),
         )
 
-    def last(self) -> Ints:
-        end = self.before
-        if self.chosen is not None:
-            end = int(np.flatnonzero(self.chosen[:end])[-1:].sum()) + 1 if self.chosen[:end].any() else 0
-        newest = int(self.times[end - 1]) if end else NOTHING
-        return np.where(self.begin < end, newest, NOTHING)
+    def _track(self, track: TrackOf, known: Track) -> int:
+        if track not in self.tracks:
+            self.tracks[track] = len(self.tracks)
+            for kind in known.format.types:
+                at = {name: offset for name, (_, offset, *_) in (kind.fields or {}).items()}
+                columns = [at[name] for name, _ in known.format.columns]
+                self._formats.append((kind.itemsize, at.get(KNOWN_AT, -1), *columns))
+        return self.tracks[track]
 
-    def distinct(self) -> Ints:
-        texts = self.rows[self.ask.text]
-        counted = texts != NO_TEXT if self.chosen is None else self.chosen & (texts != NO_TEXT)
-        found = [
-            len(np.unique(texts[first : self.end][counted[first : self.end]]))
-            for first in self.begin.tolist()
-        ]
-        return np.array(found, np.int64)
+    def _ask(self, number: int, window: Window, key: KeyLayout) -> list[int]:
+        track, columns = key.transactions, [*key.columns]
+        reading, valued, text = key.reading(window), number_of(window), window.of_text
+        ask = self._spanned(number, window)
+        ask[walk.ITSELF] = window.includes_self("count")
+        ask[walk.SETTLED] = track.settled_column(reading)
+        ask[walk.COUNT_SUMMED] = track.column("count", reading, None)
+        if valued is not None:
+            ask[walk.NUMBER] = columns.index(valued)
+            ask[walk.IS_AMOUNT] = valued == AMOUNT
+            ask[walk.NUMBER_SUMMED] = track.column("present", reading, valued)
+        if text is not None:
+            ask[walk.TEXT] = columns.index(text)
+            ask[walk.OWN] = self.own.setdefault(text, len(self.own))
+        if window.on_status:
+            ask[walk.STATUS_TIME] = columns.index(STATUS_TIME)
+        ask[walk.CONDITIONS_BEGIN] = len(self._conditions)
+        for column, texts in window.conditions.items():
+            # All that is kept is of the kinds that are wanted where a record does not say its kind.
+            if column in columns:
+                begin = len(self._texts)
+                self._texts += [text_number(text) for text in texts]
+                self._conditions.append((columns.index(column), begin, len(self._texts)))
+        ask[walk.CONDITIONS_END] = len(self._conditions)
+        return ask
 
-    def seen(self) -> Ints:
-        if self.ask.text is None:
-            every = np.ones(len(self.rows), np.int64)
-            return self.total(every, self.before)
-        if self.own == NO_TEXT:
-            return np.full(len(self.begin), -1)
-        return self.total(self.rows[self.ask.text] == self.own, self.before)
+    def _ask_labels(self, number: int, window: Window, track: Track) -> list[int]:
+        ask = self._spanned(number, window)
+        ask[walk.IS_LABELS] = True
+        ask[walk.SETTLED] = track.settled_column(0)
+        ask[walk.COUNT_SUMMED] = track.column("count", 0, None)
+        return ask
+
+    def _spanned(self, number: int, window: Window) -> list[int]:
+        """An ask for nothing but the spans of a window."""
+        ask = [-1] * walk.ASK_WIDTH
+        ask[walk.TRACK], ask[walk.DELAY] = number, window.delay
+        ask[walk.IS_LABELS] = ask[walk.ITSELF] = ask[walk.IS_AMOUNT] = False
+        ask[walk.SPANS_BEGIN] = len(self._spans)
+        reaches = [(span + window.delay, self._slots + place) for place, span in enumerate(window.spans)]
+        self._spans += sorted(reaches)
+        ask[walk.SPANS_END] = len(self._spans)
+        return ask
 
 
-_PARTS: Final[Mapping[Part, Callable[[_Loose], Column]]] = {
-    "count": _Loose.count,
-    "present": _Loose.present,
-    "total": lambda loose: loose.total(loose.units(), loose.end),
-    "squares_high": lambda loose: loose.total(loose.squares[0], loose.end),
-    "squares_mid": lambda loose: loose.total(loose.squares[1], loose.end),
-    "squares_low": lambda loose: loose.total(loose.squares[2], loose.end),
-    "low": lambda loose: loose.extreme(np.fmin),
-    "high": lambda loose: loose.extreme(np.fmax),
-    "last": _Loose.last,
-    "distinct": _Loose.distinct,
-    "seen": _Loose.seen,
-}
+def _table(rows: Sequence[Sequence[int]], width: int) -> Ints:
+    return np.array(rows, np.int64).reshape(-1, width)

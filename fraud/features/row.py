@@ -17,6 +17,11 @@ def row_features(feature_set: FeatureSet, rows: Rows) -> dict[str, Floats]:
         feature_set: What to compute.
         rows: The transactions, with every window in ``features``; what is computed is added there.
     """
+    add_row_features(feature_set, rows)
+    return {name: rows.features[name] for name in feature_set.names}
+
+
+def add_row_features(feature_set: FeatureSet, rows: Rows) -> None:
+    """Add what is no window to ``rows.features``, which holds every window."""
     for declaration in feature_set.row_kinds:
         rows.features.update(declaration.values(rows))
-    return {name: rows.features[name] for name in feature_set.names}

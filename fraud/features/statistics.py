@@ -67,12 +67,29 @@ _MASK: Final = 2**_LIMB - 1
 
 def whole(values: Floats) -> Ints:
     """Return an attribute in whole units of 2**-20, 0 where it is missing; shape ``(n,)``."""
-    clipped = np.clip(np.nan_to_num(values, nan=0.0), -_BOUND, _BOUND)
-    return np.rint(clipped * _ONE).astype(np.int64)
+    units: Ints = _units(values)
+    return units
 
 
-def limbs(values: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return three whole numbers per value v whose sums hold the sum of v*v without overflow.
+@njit(nogil=True, cache=True)
+def _units(values: Any) -> Any:  # pragma: no cover
+    units = np.empty(len(values), np.int64)
+    for place in range(len(values)):
+        units[place] = unit_of(values[place])
+    return units
+
+
+@njit(nogil=True, cache=True)
+def unit_of(value: Any) -> Any:  # pragma: no cover
+    """Return one value of an attribute in whole units, compiled."""
+    if np.isnan(value):
+        return 0
+    return np.int64(np.rint(min(max(value, -_BOUND), _BOUND) * _ONE))
+
+
+@njit(nogil=True, cache=True)
+def limbs(values: Any) -> Any:  # pragma: no cover
+    """Return three whole numbers per value v, or of one, whose sums hold the sum of v*v without overflow.
 
     ``v*v == high * 2**42 + mid * 2**22 + low`` for |v| <= 2**42.
     """
@@ -122,7 +139,7 @@ def _of_values(stat: Stat, parts: Mapping[Part, NDArray[Any]], scale: float, emp
 def _sums(present: Any, total: Any, scale: Any, empty: Any) -> Any:  # pragma: no cover
     value = np.empty(len(present))
     for window in range(len(present)):
-        value[window] = total[window] * scale if present[window] else empty
+        value[window] = sum_of(present[window], total[window], scale, empty)
     return value
 
 
@@ -130,7 +147,7 @@ def _sums(present: Any, total: Any, scale: Any, empty: Any) -> Any:  # pragma: n
 def _means(present: Any, total: Any, scale: Any, empty: Any) -> Any:  # pragma: no cover
     value = np.empty(len(present))
     for window in range(len(present)):
-        value[window] = total[window] * scale / present[window] if present[window] else empty
+        value[window] = mean_of(present[window], total[window], scale, empty)
     return value
 
 
@@ -140,13 +157,32 @@ def _deviations(
 ) -> Any:  # pragma: no cover
     value = np.empty(len(present))
     for window in range(len(present)):
-        n = present[window]
-        if n:
-            spread = _spread(n, total[window], high[window], mid[window], low[window])
-            value[window] = np.sqrt(spread) / n * scale
-        else:
-            value[window] = empty
+        value[window] = deviation_of(
+            present[window], total[window], high[window], mid[window], low[window], scale, empty
+        )
     return value
+
+
+@njit(nogil=True, cache=True)
+def sum_of(present: Any, total: Any, scale: Any, empty: Any) -> Any:  # pragma: no cover
+    """Return the sum of one window, compiled."""
+    return total * scale if present else empty
+
+
+@njit(nogil=True, cache=True)
+def mean_of(present: Any, total: Any, scale: Any, empty: Any) -> Any:  # pragma: no cover
+    """Return the mean of one window, compiled."""
+    return total * scale / present if present else empty
+
+
+@njit(nogil=True, cache=True)
+def deviation_of(
+    present: Any, total: Any, high: Any, mid: Any, low: Any, scale: Any, empty: Any
+) -> Any:  # pragma: no cover
+    """Return the population's standard deviation of one window, compiled."""
+    if not present:
+        return empty
+    return np.sqrt(_spread(present, total, high, mid, low)) / present * scale
 
 
 @njit(nogil=True, cache=True)

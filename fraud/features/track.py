@@ -147,9 +147,9 @@ class Track:
             found += _valued(chosen[reading_number], name)
         return found
 
-    def chunk_rows(self, rows: Packed) -> int:
-        """How many records of this width make a chunk of two pages."""
-        return CHUNK_BYTES // rows.dtype.itemsize
+    def chunk_rows(self, kind: np.dtype[Any]) -> int:
+        """How many records of a type make a chunk of two pages."""
+        return CHUNK_BYTES // kind.itemsize
 
 
 CHUNK_BYTES: Final = 2 * 4096 - 16 - 2

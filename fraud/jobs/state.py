@@ -114,7 +114,7 @@ def _pasts(track: Track, rows: Packed) -> Iterator[Item]:
     end = np.append(begin[1:], len(rows))
     late, wide = form.needs(rows)
     plain = form.cast(rows, 0)
-    apart = np.logical_or.reduceat(late | wide, begin) | (end - begin >= 2 * track.chunk_rows(plain))
+    apart = np.logical_or.reduceat(late | wide, begin) | (end - begin >= 2 * track.chunk_rows(plain.dtype))
     header, stored, size = head_value(track, plain[:0]), plain.tobytes(), plain.dtype.itemsize
     runs = (entity[begin].tolist(), begin.tolist(), end.tolist(), apart.tolist())
     for number, first, last, is_apart in zip(*runs, strict=True):

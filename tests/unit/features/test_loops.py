@@ -63,27 +63,5 @@ def test_columns_take_rows_at_their_places():
     np.testing.assert_array_equal(columns, [[3, np.nan, 1], [4, np.nan, 2]])
 
 
-@given(
-    st.lists(st.tuples(TIME, st.integers(0, 3)), unique=True, max_size=12).map(sorted),
-    st.tuples(TIME, st.integers(0, 3)),
-    st.integers(0, 5),
-)
-def test_window_edges_are_those_of_the_definition(records, own, delay):
-    times, ties = ints(records).reshape(-1, 2).T
-    spans = (1, 4, 30)
-    edges = loops.window_edges(times, ties, *own, ints([delay + span for span in spans]), delay)
-    time, found = own[0], edges.tolist()
-    assert found[:3] == [sum(at <= time - delay - span for at, _ in records) for span in spans]
-    if delay:
-        assert found[3] == found[4] == sum(at <= time - delay for at, _ in records)
-    else:
-        assert found[3] == sum(record < own for record in records)
-        assert found[4] == sum(record <= own for record in records)
-
-
-def test_window_sums_end_together():
-    assert loops.window_sums(ints([1, 2, 4, 8]), ints([0, 2, 3]), 3).tolist() == [7, 4, 0]
-
-
 def test_hours_go_round_from_the_first_one():
     assert loops.hours(ints([-1, 0, 9, 10, 70]), 10, 2, 7).tolist() == [1, 2, 2, 3, 2]

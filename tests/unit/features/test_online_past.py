@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from fraud.features import track as tracks
+from fraud.features.kinds.window import Window
 from fraud.features.layout import Layout
 from fraud.features.past import MemoryPages, Past
-from fraud.features.reading import Ask, Asker, read_parts
-from fraud.features.spec import load_text
+from fraud.features.reading import Reading
+from fraud.features.spec import FeatureSet, load_text
 from fraud.features.track import LABELS, Track
+from fraud.features.walk import Asker
 
 LAYOUT = Layout.of(
     [
@@ -67,6 +71,17 @@ def past_of(pages: MemoryPages, *times: int, track: Track = TRANSACTIONS) -> Pas
     return Past(track, pages, 1)
 
 
+def read(past: Past, time: int, *, labels: Past | None = None, **window: Any) -> list[float]:
+    """One window of the card, its spans in microseconds; ``past`` does not hold the transaction."""
+    reading = Reading(
+        FeatureSet("x", "UTC", (Window.model_construct(window=("card_id",), **window),)), LAYOUT
+    )
+    found = np.empty((len(reading.names), 1))
+    asker = Asker(time, 0, np.empty(0, np.int64))
+    reading.read([past, labels][: len(reading.tracks)], asker, found, 0)
+    return found[:, 0].tolist()
+
+
 def chunks(past: Past) -> list[list[int]]:
     numbers = past.directory.numbers(slice(None))
     return [past.chunk(number)["event_time"].tolist() for number in numbers]
@@ -91,9 +106,7 @@ def test_a_late_record_enters_its_chunk_and_its_sums():
     past.save()
     past = Past(TRANSACTIONS, pages, 1)
     assert chunks(past)[0] == [10, 20, 25, 30, 40]
-    ask = Ask(TRANSACTIONS, 0, ("count", "total", "high"), 0, np.array([10**9]), number="amount")
-    found = read_parts(past, ask, Asker(10**6, 0))
-    assert [column.tolist() for column in found.values()] == [[20], [1_190], [1_000.0]]
+    assert read(past, 10**6, of="amount", stats=("count", "sum", "max"), spans=(10**9,)) == [20, 1_190, 1_000]
 
 
 def test_a_chunk_that_has_grown_twice_is_cut_in_two():
@@ -156,9 +169,12 @@ def test_a_withdrawn_fraud_counts_until_then():
     past = Past(SAID, MemoryPages(), 1)
     past.insert(said(1, 200, is_fraud=False), RANK)
     past.insert(said(1, 100), RANK)
-    ask = Ask(SAID, 0, ("count",), 0, np.array([1_000]))
-    counted = [int(read_parts(past, ask, Asker(time, 0))["count"][0]) for time in (99, 100, 199, 200)]
-    assert counted == [0, 1, 1, 0]
+    of_transactions = past_of(MemoryPages(), 1)
+    counted = [
+        read(of_transactions, time, labels=past, of="fraud", stats=("sum",), spans=(1_000,), delay=1)
+        for time in (99, 100, 199, 200)
+    ]
+    assert counted == [[0], [1], [1], [0]]
 
 
 def test_a_window_over_a_busy_entity_reads_the_chunks_at_its_edges_only():
@@ -166,18 +182,16 @@ def test_a_window_over_a_busy_entity_reads_the_chunks_at_its_edges_only():
     past_of(pages, *range(10, 10_000, 10))
     pages.read = 0
     past = Past(TRANSACTIONS, pages, 1)
-    ask = Ask(TRANSACTIONS, 0, ("count", "total"), 500, np.array([1_000, 7_005]), number="amount")
-    found = read_parts(past, ask, Asker(9_000, 0))
-    assert [column.tolist() for column in found.values()] == [[100, 701], [1_000, 7_010]]
+    asked = {"of": "amount", "stats": ("count", "sum"), "spans": (7_005, 1_000), "delay": 500}
+    assert read(past, 9_000, **asked) == [701, 100, 7_010, 1_000]
     assert pages.read <= 2 + 3
 
 
 def test_what_is_not_known_yet_is_read_record_by_record():
     past = past_of(MemoryPages(), *range(10, 200, 10))
     past.insert(rows(15, known_after=1_000))
-    ask = Ask(TRANSACTIONS, 0, ("count",), 0, np.array([10**6]))
-    counted = [int(read_parts(past, ask, Asker(time, 0))["count"][0]) for time in (500, 1_014, 1_015)]
-    assert counted == [19, 19, 20]
+    counted = [read(past, time, stats=("count",), spans=(10**6,)) for time in (500, 1_014, 1_015)]
+    assert counted == [[19], [19], [20]]
 
 
 def test_forgetting_drops_whole_chunks_and_their_values():
