@@ -101,6 +101,20 @@ class EntityPast:
         self.labels = None if key.labels is None else Past(key.labels, pages, entity)
 
 
+class _Columns(dict[str, Floats]):
+    """Features by name: those added, and the windows, which are rows of a matrix."""
+
+    def __init__(self, place: Mapping[str, int], matrix: Floats) -> None:
+        super().__init__()
+        self._place = place
+        self.matrix = matrix
+
+    def __missing__(self, name: str) -> Floats:
+        """A window, shape ``(transactions,)``."""
+        window: Floats = self.matrix[self._place[name]]
+        return window
+
+
 class OnlineFeatures:
     """A feature set made ready for a state's layout."""
 
@@ -109,10 +123,7 @@ class OnlineFeatures:
         declared = [name for declaration in feature_set.declarations for name in declaration.texts]
         self._texts = tuple(dict.fromkeys(declared))
         self._reading = Reading(feature_set, layout)
-        read = {name: number for number, name in enumerate(self._reading.names)}
-        listed = [(number, read[name]) for number, name in enumerate(feature_set.names) if name in read]
-        self._windows, self._read = np.array(listed, np.int64).reshape(-1, 2).T
-        self._others = [(number, name) for number, name in enumerate(feature_set.names) if name not in read]
+        self._place = {name: place for place, name in enumerate(self._reading.names)}
 
     def read(self, transaction: OnlineTransaction, pasts: Mapping[str, EntityPast]) -> Floats:
         """Compute the features of one transaction.
@@ -136,9 +147,9 @@ class OnlineFeatures:
         Returns:
             Shape ``(transactions, features)``.
         """
-        found = np.empty((len(self._reading.names), len(transactions)))
+        columns = _Columns(self._place, np.empty((len(self._place), len(transactions))))
         for row, (transaction, own) in enumerate(zip(transactions, pasts, strict=True)):
-            self._read_windows(transaction, own, found, row)
+            self._read_windows(transaction, own, columns.matrix, row)
         rows = Rows(
             self._feature_set.time_zone,
             np.array([one.event_time_us for one in transactions]),
@@ -148,14 +159,12 @@ class OnlineFeatures:
                 for name in self._feature_set.numbers
             },
             {name: np.array([one.text(name) for one in transactions]) for name in self._texts},
-            dict(zip(self._reading.names, found, strict=True)),
+            columns,
         )
         add_row_features(self._feature_set, rows)
-        features = np.empty((len(transactions), len(self._feature_set.names)))
-        features[:, self._windows] = found[self._read].T
-        for number, name in self._others:
-            features[:, number] = rows.features[name]
-        return features
+        for name, column in columns.items():
+            columns.matrix[self._place[name]] = column
+        return columns.matrix[: len(self._feature_set.names)].T
 
     def _read_windows(
         self, transaction: OnlineTransaction, pasts: Mapping[str, EntityPast], found: Floats, row: int

@@ -86,7 +86,8 @@ class Past:
 
     Attributes:
         track: Which.
-        directory: Of the closed chunks, all of them older than the head.
+        raw_head: The newest records, as they are stored.
+        directory: Of the closed chunks, all of them older.
     """
 
     def __init__(self, track: Track, pages: Pages, entity: int) -> None:
@@ -96,24 +97,22 @@ class Past:
         self._chunks: dict[int, bytes] = {}
         self._changed: set[int] = set()
         self._gone: list[int] = []
-        self._head = pages.get(self._key) or _NOTHING
-        stored = pages.get(self._directory_key) if self._head[1] else None
+        self.raw_head = pages.get(self._key) or _NOTHING
+        stored = pages.get(self._directory_key) if self.raw_head[1] else None
         self.directory = directory_of(stored or b"", track.width)
 
     @property
     def head(self) -> Packed:
         """The newest records."""
-        return self._unpacked(self._head)
+        return self._unpacked(self.raw_head)
 
     def chunk(self, number: int) -> Packed:
         """Return the records of a closed chunk."""
         return self._unpacked(self._chunk(number))
 
-    def stored(self, places: Sequence[int] = ()) -> list[bytes]:
-        """Return the chunks at these places of the directory, then the head, as they are stored."""
-        if not places:
-            return [self._head]
-        return [*map(self._chunk, self.directory.numbers(places)), self._head]
+    def chunks_at(self, places: Sequence[int]) -> list[bytes]:
+        """Return the chunks at these places of the directory, as they are stored."""
+        return [self._chunk(number) for number in self.directory.numbers(places)]
 
     def everything(self) -> Packed:
         """Return all records."""
@@ -135,15 +134,15 @@ class Past:
         if not self._append(new):
             if len(self.directory) and len(new) and not self.directory.ends_before(new[0].item()[:2]):
                 new = self._insert_late(new, rank)
-            self._head = self._packed(self.track.format.merge(self.head, new, rank))
-        kind = self.track.format.types[self._head[0]]
-        if len(self._head) - _HEADER >= 2 * self.track.chunk_rows(kind) * kind.itemsize:
+            self.raw_head = self._packed(self.track.format.merge(self.head, new, rank))
+        kind = self.track.format.types[self.raw_head[0]]
+        if len(self.raw_head) - _HEADER >= 2 * self.track.chunk_rows(kind) * kind.itemsize:
             self._close()
 
     def forget(self, oldest: int) -> None:
         """Forget the records of an earlier event time, but those that share a chunk with a younger one."""
         head = self.head
-        self._head = self._packed(head[head["event_time"] >= oldest])
+        self.raw_head = self._packed(head[head["event_time"] >= oldest])
         old = self.directory.older(oldest)
         self._gone += self.directory.numbers(slice(old))
         self.directory = self.directory.with_chunks(0, old, ())
@@ -153,10 +152,10 @@ class Past:
         if self._gone or self._changed:
             self._save_chunks()
         is_busy = len(self.directory) > 0
-        if is_busy or len(self._head) > _HEADER:
-            if self._head[1] != is_busy:
-                self._head = bytes((self._head[0], is_busy)) + self._head[_HEADER:]
-            self._pages.put(self._key, self._head)
+        if is_busy or len(self.raw_head) > _HEADER:
+            if self.raw_head[1] != is_busy:
+                self.raw_head = bytes((self.raw_head[0], is_busy)) + self.raw_head[_HEADER:]
+            self._pages.put(self._key, self.raw_head)
         else:
             self._pages.delete(self._key)
 
@@ -173,13 +172,13 @@ class Past:
 
     def _append(self, new: Packed) -> bool:
         """Put one record behind the head's where it belongs there, and say whether it did."""
-        raw, size = self._head, new.itemsize
+        raw, size = self.raw_head, new.itemsize
         if len(new) != 1 or len(raw) < size + _HEADER or raw[0] != self.track.format.flags(new):
             return False
         record = new.tobytes()
         if _POSITION.unpack_from(raw, len(raw) - size) >= _POSITION.unpack_from(record):
             return False
-        self._head = raw + record
+        self.raw_head = raw + record
         return True
 
     def _insert_late(self, new: Packed, rank: Ints | None) -> Packed:
@@ -211,7 +210,7 @@ class Past:
             end = _boundary(head, begin + size)
             summaries.append(self._keep(number + len(summaries), head[begin:end]))
             begin = end
-        self._head = self._packed(head[begin:])
+        self.raw_head = self._packed(head[begin:])
         self.directory = self.directory.with_chunks(len(self.directory), 0, summaries)
 
     def _chunk(self, number: int) -> bytes:

@@ -39,13 +39,13 @@ class Reading:
     """The windows of a feature set, ready to be read from a state of a layout.
 
     Attributes:
-        names: The features, in the order in which they are read.
+        names: The feature set's features, then the windows that are none themselves.
         tracks: What is read.
         texts: The columns whose text of the transaction itself is asked for.
     """
 
     def __init__(self, feature_set: FeatureSet, layout: Layout) -> None:
-        rows = _Rows()
+        rows = _Rows(feature_set.names)
         for name, windows in feature_set.keys.items():
             for window in windows:
                 rows.add(name, window, layout.keys[name])
@@ -61,8 +61,8 @@ class Reading:
             pasts: Of each track; None where the transaction has no such entity. Where the transaction itself
                 is among the records it is known by its place.
             asker: The transaction; its own texts are in the order of ``texts``.
-            features: Filled in its column ``row``, shape ``(features, transactions)``.
-            row: Which transaction.
+            features: Of shape ``(names, transactions)``; the windows are filled in.
+            row: Which column is the transaction's.
         """
         chunks: dict[int, list[int]] = {}
         tables = _tables(pasts)
@@ -76,7 +76,7 @@ class Reading:
 
 def _tables(pasts: Sequence[Past | None]) -> Ints:
     """Return the directories behind one another; never to be written to, as all that compiled code reads."""
-    busy = [past.directory.table for past in pasts if past is not None and len(past.directory)]
+    busy = [past.directory.table for past in pasts if past is not None and past.directory.table.size]
     return np.frombuffer(b"".join(table.data for table in busy), np.int64) if busy else _NO_TABLE
 
 
@@ -94,13 +94,17 @@ def _stored(pasts: Sequence[Past | None], chunks: Mapping[int, Sequence[int]]) -
         if past is None:
             tracks += (begin, begin, 0, walk.ABSENT)
             continue
-        places = chunks.get(number, ())
-        for place, piece in zip((*places, len(past.directory)), past.stored(places), strict=True):
-            raw.append(piece)
-            pieces += (at, at + len(piece), place)
-            at += len(piece)
-        tracks += (begin, len(raw), words, len(past.directory))
-        words += past.directory.table.size
+        table = past.directory.table
+        if number in chunks:
+            for place, chunk in zip(chunks[number], past.chunks_at(chunks[number]), strict=True):
+                raw.append(chunk)
+                pieces += (at, at + len(chunk), place)
+                at += len(chunk)
+        raw.append(past.raw_head)
+        pieces += (at, at + len(past.raw_head), table.shape[1])
+        at += len(past.raw_head)
+        tracks += (begin, len(raw), words, table.shape[1])
+        words += table.size
     return np.frombuffer(b"".join(raw) or b"\0", np.uint8), np.array(tracks + pieces, np.int64)
 
 
@@ -119,8 +123,8 @@ def _want(pasts: Sequence[Past | None], wanted: Any, chunks: dict[int, list[int]
 class _Rows:
     """The rows of a plan while it is made."""
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = [*names]
         self.tracks: dict[TrackOf, int] = {}
         self.own: dict[str, int] = {}
         self._formats: list[tuple[int, ...]] = []
@@ -144,9 +148,9 @@ class _Rows:
             )
         for stat in window.stats:
             for place, span in enumerate(window.spans):
-                row = (_STATS.index(stat), self._slots + place, len(self._scales), of_entity, len(self.names))
+                feature = self._feature(window.name(stat, span))
+                row = (_STATS.index(stat), self._slots + place, len(self._scales), of_entity, feature)
                 self._statistics.append(row)
-                self.names.append(window.name(stat, span))
         self._scales.append(
             (_UNIT if window.of_number else 1.0, np.nan if window.empty is None else window.empty)
         )
@@ -165,6 +169,11 @@ class _Rows:
             _table(self._statistics, 5),
             np.array(self._scales, np.float64).reshape(-1, 2),
         )
+
+    def _feature(self, name: str) -> int:
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name)
 
     def _track(self, track: TrackOf, known: Track) -> int:
         if track not in self.tracks:
