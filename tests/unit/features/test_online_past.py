@@ -34,6 +34,7 @@ features:
 CARD = LAYOUT.keys["card_id"]
 TRANSACTIONS, SAID = CARD.transactions, CARD.labels
 RANK = np.arange(3)
+SECOND = 1_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -179,11 +180,12 @@ def test_a_withdrawn_fraud_counts_until_then():
 
 def test_a_window_over_a_busy_entity_reads_the_chunks_at_its_edges_only():
     pages = CountedPages()
-    past_of(pages, *range(10, 10_000, 10))
+    past_of(pages, *range(10 * SECOND, 10_000 * SECOND, 10 * SECOND))
     pages.read = 0
     past = Past(TRANSACTIONS, pages, 1)
-    asked = {"of": "amount", "stats": ("count", "sum"), "spans": (7_005, 1_000), "delay": 500}
-    assert read(past, 9_000, **asked) == [701, 100, 7_010, 1_000]
+    spans = (7_005 * SECOND, 1_000 * SECOND)
+    asked = {"of": "amount", "stats": ("count", "sum"), "spans": spans, "delay": 500 * SECOND}
+    assert read(past, 9_000 * SECOND, **asked) == [701, 100, 7_010, 1_000]
     assert pages.read <= 2 + 3
 
 
