@@ -165,6 +165,7 @@ def _config_error(error: ValidationError, sources: list[Source]) -> ConfigError:
 def _absolute(settings: Settings) -> Settings:
     work = _absolute_path("work.dir", settings.work.dir)
     lake = settings.lake.uri or f"{work}/lake"
+    keys = settings.serve.keys_file and _absolute_path("serve.keys_file", settings.serve.keys_file)
     tracking = settings.mlflow.tracking_uri or f"sqlite:///{work}/mlflow.db"
     # A server keeps artifacts where all its clients reach them; a folder of this machine would not do.
     artifacts = settings.mlflow.artifact_uri or (f"{work}/artifacts" if _is_embedded(tracking) else "")
@@ -177,6 +178,7 @@ def _absolute(settings: Settings) -> Settings:
             "work": settings.work.model_copy(update={"dir": work}),
             "lake": settings.lake.model_copy(update={"uri": _absolute_uri("lake.uri", lake)}),
             "mlflow": settings.mlflow.model_copy(update=mlflow),
+            "serve": settings.serve.model_copy(update={"keys_file": keys}),
         }
     )
 

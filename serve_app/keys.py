@@ -130,7 +130,7 @@ def read(path: Path) -> tuple[Key, ...]:
 
 
 def create(
-    path: Path, client: str, scopes: Iterable[Scope], *, now: datetime, expires: datetime | None = None
+    path: Path, client: str, scopes: Iterable[str], *, now: datetime, expires: datetime | None = None
 ) -> tuple[str, Key]:
     """Add a key to a file, made if missing; return the key itself, which is kept nowhere, and its line.
 
@@ -150,7 +150,7 @@ def create(
         )
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        raise ConfigError(f"--{problem['loc'][0]}", problem["msg"]) from error
+        raise ConfigError(str(problem["loc"][0]), problem["msg"]) from error
     with _alone(path):
         _write(path, (*(read(path) if path.exists() else ()), key))
     return token, key
