@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 PER_SECOND: Final = 20
 """Lines a second; what is beyond is only counted, so that an overload does not fill the disk as well."""
@@ -41,9 +41,8 @@ class AccessLog:
         status: int,
         seconds: float,
         code: str | None = None,
-        degraded: str | None = None,
     ) -> None:
-        """Write a line where one is due.
+        """Write a line where a request was refused or slow.
 
         Args:
             request_id: As in the answer's header.
@@ -53,26 +52,35 @@ class AccessLog:
             status: Of HTTP.
             seconds: Since the request arrived.
             code: Of the error, None for an answer.
-            degraded: Why the answer has no score, None where it has one.
         """
-        if code is None and degraded is None and seconds <= self._slow_s:
+        if code is None and seconds <= self._slow_s:
             return
-        facts: dict[str, object] = {
+        facts = {
             "request_id": request_id,
             "operation": operation,
             "caller": caller,
             "status": status,
             "latency_ms": round(seconds * 1000, 1),
         }
-        if code is not None:
-            level = logging.WARNING if status >= 500 else logging.INFO
-            self._write(level, "request refused", facts | {"code": code})
-        elif degraded is not None:
-            self._write(logging.WARNING, "request degraded", facts | {"degraded": degraded})
-        else:
+        if code is None:
             self._write(logging.INFO, "request slow", facts)
+        else:
+            level = logging.WARNING if status >= 500 else logging.INFO
+            self._write(level, "request refused", {**facts, "code": code})
 
-    def _write(self, level: int, message: str, facts: dict[str, object]) -> None:
+    def degraded(self, request_id: str, *, caller: str, cause: str, transactions: int) -> None:
+        """Write a line about a request that the policy's fallback answered, in part or whole.
+
+        Args:
+            request_id: As in the answer's header.
+            caller: The id of the API key.
+            cause: Why there was no score.
+            transactions: Of the request, without one.
+        """
+        facts = {"request_id": request_id, "caller": caller, "cause": cause, "transactions": transactions}
+        self._write(logging.WARNING, "request degraded", facts)
+
+    def _write(self, level: int, message: str, facts: dict[str, Any]) -> None:
         second = int(self._clock())
         if second != self._second:
             self._second, self._written = second, 0

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from fraud.model.reason_catalogue import Catalogue
 from fraud.settings import MoneySettings
+from serve_app import logs
 from serve_app.asgi import application
 from serve_app.export import Export
 from serve_app.options import deployment_options
@@ -29,6 +30,7 @@ class Endpoint:
         settings: ServeSettings,
         _steward: object = None,  # bound, so that Serve runs it too; no request passes through it
     ) -> None:
+        logs.attach()
         self._replica = Replica(places, money, catalogue, settings)
         self._settings = settings
 

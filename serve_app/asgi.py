@@ -29,4 +29,5 @@ def application(
     posts = operations(replica.scorer, settings)
     rest = api(posts, replica.inquiries, settings, partial(replica.running, *also))
     keys = Keys(Path(settings.keys_file)) if settings.keys_file else None
-    return Door(posts, rest, keys=keys, settings=settings, refusals=replica.telemetry)
+    log, counts = replica.access_log, replica.telemetry
+    return Door(posts, rest, keys=keys, settings=settings, refusals=counts, log=log)

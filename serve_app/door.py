@@ -20,6 +20,7 @@ from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.access_log import AccessLog
 from serve_app.call import Call, Operation, Reply
 from serve_app.card_numbers import holds_card_number, suspects
 from serve_app.errors import (
@@ -64,6 +65,7 @@ the random digits of traces, which the service ignores."""
 
 _MILLISECONDS: Final = re.compile(rb"[0-9]{1,6}")
 
+_CALLER: Final = "fraud.caller"
 _GUARDED: Final = "/v1/"
 _DECISIONS: Final = "/v1/decisions/"
 _ALWAYS: Final = (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")
@@ -91,6 +93,7 @@ class Door:
         keys: Who may call; None lets everyone in.
         settings: The limits.
         refusals: Counts them; None where nobody does.
+        log: Gets a line for what was refused or slow; None where there is none.
     """
 
     def __init__(
@@ -101,12 +104,14 @@ class Door:
         keys: Keys | None,
         settings: ServeSettings,
         refusals: Refusals | None = None,
+        log: AccessLog | None = None,
     ) -> None:
         self._operations = {operation.path: operation for operation in operations}
         self._rest = rest
         self._keys = keys
         self._rate = Rate(settings.rate_per_key_per_s)
         self._refusals = refusals
+        self._log = log
         self._deadline_s = settings.deadline_s
         self._body_timeout_s = settings.body_timeout_s
         self._patience_s = settings.request_timeout_s
@@ -125,7 +130,7 @@ class Door:
             await self._other(scope, receive, send)
             return
         arrived = time.monotonic()
-        name = b""
+        name, code = b"", None
         more: list[tuple[bytes, bytes]] = []
         try:
             headers = _headers(scope)
@@ -134,12 +139,23 @@ class Door:
             if reply is None:
                 return
         except RequestError as error:
-            reply, more = self._refusal(error), _extra(error)
+            reply, more, code = self._refusal(error), _extra(error), error.code
         except Exception as error:  # noqa: BLE001 - the one place where what must not happen gets an answer
             _log(error, name)
             reply = self._refusal(InternalError("the service failed: send the request again"))
+            code = InternalError.code
+        name = name or request_id(None)
+        if self._log is not None:
+            self._log.answered(
+                name.decode(),
+                scope["path"] if scope["path"] in self._operations else "",
+                caller=scope.get(_CALLER, ""),
+                status=reply.status,
+                seconds=time.monotonic() - arrived,
+                code=code,
+            )
         length = (b"content-length", b"%d" % len(reply.body))
-        start = [*_JSON, length, (REQUEST_ID, name or request_id(None)), *more]
+        start = [*_JSON, length, (REQUEST_ID, name), *more]
         await send({"type": "http.response.start", "status": reply.status, "headers": start})
         await send({"type": "http.response.body", "body": reply.body})
 
@@ -156,7 +172,7 @@ class Door:
         """Return the reply; None where it is sent already or nobody waits for it."""
         path: str = scope["path"]
         operation = self._operations.get(path)
-        caller = self._caller(headers, path, operation, arrived)
+        caller = self._caller(scope, headers, operation, arrived)
         if operation is None:
             _refuse_card_number(path, "the path")
             await self._pass_on(scope, receive, send, name)
@@ -169,8 +185,11 @@ class Door:
             return None
         return await self._run(operation, Call(body, caller, name.decode(), deadline))
 
-    def _caller(self, headers: dict[bytes, bytes], path: str, operation: Operation | None, now: float) -> str:
-        """Return the id of the key, empty where none is asked for."""
+    def _caller(
+        self, scope: Scope, headers: dict[bytes, bytes], operation: Operation | None, now: float
+    ) -> str:
+        """Return the id of the key, empty where none is asked for; the log finds it in the scope."""
+        path: str = scope["path"]
         if operation is None and not path.startswith(_GUARDED):
             return ""
         caller_id = ""
@@ -180,9 +199,9 @@ class Door:
                 raise UnauthorizedError(
                     "send a valid API key as `Authorization: Bearer KEY` or `x-api-key: KEY`"
                 )
+            scope[_CALLER] = caller_id = caller.id
             if caller.scopes.isdisjoint((operation.scope,) if operation is not None else _readers(path)):
                 raise ForbiddenError("the API key has other scopes: ask for one that may do this")
-            caller_id = caller.id
         if not self._rate.admits(caller_id, now):
             raise RateLimitedError("the API key is over its rate: wait as long as Retry-After says")
         if self._entered + len(self._running) >= self._max_in_flight:

@@ -17,6 +17,7 @@ from fraud.settings import MoneySettings
 from fraud.storage.journal import Journal
 from fraud.storage.state import OnlineState
 from serve_app import clock
+from serve_app.access_log import AccessLog
 from serve_app.catch_up import CatchUp
 from serve_app.inquiries import Inquiries
 from serve_app.places import Places
@@ -28,6 +29,8 @@ from serve_app.shadow import Shadow
 from serve_app.telemetry import Telemetry
 
 _MEASURED_S: Final = 1.0
+_SLOW_SHARE: Final = 0.5
+"""Of the deadline: what took longer is logged."""
 
 
 class Replica:
@@ -37,12 +40,14 @@ class Replica:
         scorer: Answers what is posted.
         inquiries: Answers what is asked.
         telemetry: What this process counts.
+        access_log: Of the requests that an operator may be asked about.
     """
 
     def __init__(
         self, places: Places, money: MoneySettings, catalogue: Catalogue, settings: ServeSettings
     ) -> None:
         self.telemetry = Telemetry()
+        self.access_log = AccessLog(settings.deadline_s * _SLOW_SHARE)
         self._state = OnlineState.open(places.state)
         self._watcher = Watcher(places.pointer, settings.pointer_poll_s, self._state.check, self.telemetry)
         self._journal = Journal(places.journal, segment_bytes=settings.journal_segment_bytes)
@@ -55,6 +60,7 @@ class Replica:
             catch_up=self._catch_up,
             shadow=self._shadow,
             telemetry=self.telemetry,
+            access_log=self.access_log,
             rates=exchange,
             wording=Wording(exchange.base, catalogue),
             settings=settings,

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from serve_app import openapi
 from serve_app.call import Call, Operation
+from serve_app.docs import docs_routes
 from serve_app.errors import RequestError, error_body
 from serve_app.inquiries import Inquiries
 from serve_app.scorer import Scorer
@@ -57,7 +58,7 @@ def api(
         async with running():
             yield
 
-    app = FastAPI(title="Card fraud scoring", version="1", lifespan=lifespan)
+    app = FastAPI(title="Card fraud scoring", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     described = openapi.operations(settings)
     for operation in posts:
         route = _route(operation, settings.deadline_s)
@@ -65,6 +66,7 @@ def api(
     _add_questions(app, inquiries)
     _add_status(app, inquiries)
     _add_errors(app)
+    docs_routes(app)
     return app
 
 

@@ -28,6 +28,7 @@ from fraud.money import Rates
 from fraud.storage.journal import Journal, JournalError
 from fraud.storage.state import OnlineState
 from serve_app import clock, records
+from serve_app.access_log import AccessLog
 from serve_app.call import Call, Reply
 from serve_app.catch_up import CatchUp
 from serve_app.decider import Asked, Decided, Decider
@@ -60,6 +61,7 @@ class Parts:
         catch_up: Brings what the state missed into it.
         shadow: Scores with the challenger, after the answer.
         telemetry: Counts.
+        access_log: Gets a line for what had no score.
         rates: Into the base currency.
         wording: How reasons are told.
         settings: For the limits.
@@ -70,6 +72,7 @@ class Parts:
     catch_up: CatchUp
     shadow: Shadow
     telemetry: Telemetry
+    access_log: AccessLog
     rates: Rates
     wording: Wording
     settings: ServeSettings
@@ -177,7 +180,7 @@ class Scorer:
             async with self._state.turn(call.deadline):
                 found = self._state.observe_all(features, [(each.transaction, each.digest) for each in asked])
         except _UNREACHABLE as error:
-            return await self._degraded(asked, ready, error.code)
+            return await self._degraded(asked, call, ready, error.code)
         observed = time.perf_counter()
         fresh = {at: row for at, row in enumerate(found) if isinstance(row, np.ndarray)}
         own = self._decide([asked[at] for at in fresh], list(fresh.values()), ready)
@@ -193,6 +196,11 @@ class Scorer:
         for (at, row), mine, record in zip(fresh.items(), own, kept, strict=True):
             if record is mine.record:  # else another replica was first
                 self._tell(asked[at], row, mine, ready)
+        late = sum(mine.degraded is not None for mine in own)
+        if late:
+            self._parts.access_log.degraded(
+                call.request_id, caller=call.caller, cause=LATE, transactions=late
+            )
         return [_answer(stored[at]) if at in stored else _different_body() for at in range(len(asked))]
 
     def _decide(self, asked: Sequence[Asked], features: Sequence[Floats], ready: _Ready) -> list[Decided]:
@@ -219,7 +227,7 @@ class Scorer:
             return [mine.record for mine in own]
 
     async def _degraded(
-        self, asked: Sequence[Asked], ready: _Ready, cause: str
+        self, asked: Sequence[Asked], call: Call, ready: _Ready, cause: str
     ) -> list[bytes | RequestError]:
         """Decide without the state."""
         own = [self._fall_back(each, ready, cause) for each in asked]
@@ -227,6 +235,9 @@ class Scorer:
         self._parts.catch_up.add(asked, own)
         for mine in own:
             self._telemetry.decided(mine.decision, degraded=cause)
+        self._parts.access_log.degraded(
+            call.request_id, caller=call.caller, cause=cause, transactions=len(own)
+        )
         return [mine.answer for mine in own]
 
     def _fall_back(self, asked: Asked, ready: _Ready, cause: str) -> Decided:

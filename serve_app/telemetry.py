@@ -71,7 +71,6 @@ METRICS: Final = (
     Metric("fraud_journal_queue_records", "gauge", (), "Records that wait for the disk."),
     Metric("fraud_unshipped_bytes", "gauge", (), "Of journals that the lake does not hold yet."),
     Metric("fraud_disk_free_bytes", "gauge", (), "On the disk of journal and state."),
-    Metric("fraud_requests_in_flight", "gauge", (), "Requests that are being answered."),
     Metric("fraud_reviews_given", "gauge", (), "Reviews of this UTC day, by all replicas of the node."),
     Metric("fraud_shadow_queue", "gauge", (), "Transactions that wait for the challenger."),
 )

@@ -36,7 +36,6 @@ def test_an_ordinary_answer_leaves_no_line(log: AccessLog, caplog: pytest.LogCap
     [
         ({"status": 422, "code": "card_number"}, ("INFO", "request refused"), ("code", "card_number")),
         ({"status": 503, "code": "not_ready"}, ("WARNING", "request refused"), ("code", "not_ready")),
-        ({"degraded": "state_busy"}, ("WARNING", "request degraded"), ("degraded", "state_busy")),
         ({"seconds": 0.0512}, ("INFO", "request slow"), ("latency_ms", 51.2)),
     ],
 )
@@ -53,6 +52,13 @@ def test_what_an_operator_is_asked_about_leaves_a_line(
     facts = vars(record)
     assert facts[fact[0]] == fact[1]
     assert (facts["request_id"], facts["operation"], facts["caller"]) == ("r-1", "/v1/score", "key-1")
+
+
+def test_a_request_without_a_score_leaves_a_line(log: AccessLog, caplog: pytest.LogCaptureFixture) -> None:
+    log.degraded("r-1", caller="key-1", cause="state_busy", transactions=2)
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == ("WARNING", "request degraded")
+    assert (vars(record)["cause"], vars(record)["transactions"]) == ("state_busy", 2)
 
 
 def test_an_overload_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:

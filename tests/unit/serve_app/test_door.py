@@ -11,6 +11,7 @@ import orjson
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from serve_app.access_log import AccessLog
 from serve_app.call import Call, Operation, Reply
 from serve_app.door import Door
 from serve_app.errors import InvalidFieldError
@@ -459,3 +460,47 @@ def test_the_lifespan_is_the_applications_and_sockets_are_closed() -> None:
     asyncio.run(both())
     assert scopes == ["lifespan"]
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "operation", "code"),
+    [
+        ("/v1/score", b"x" * 101, "/v1/score", "body_too_large"),
+        (f"/v1/decisions/{VISA}", b"", "", "card_number"),
+    ],
+)
+def test_refusals_are_logged_without_what_was_sent(
+    caplog: pytest.LogCaptureFixture, path: str, body: bytes, operation: str, code: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="serve_app.access_log")
+    door = Door(
+        [Operation("/v1/score", "score", 100, echo)],
+        rest,
+        keys=None,
+        settings=ServeSettings(),
+        log=AccessLog(0.25),
+    )
+    answer = asyncio.run(ask(door, path, chunks=(body,), headers={"x-request-id": "r-7"}))
+    (record,) = caplog.records
+    facts = vars(record)
+    assert (facts["request_id"], facts["operation"], facts["code"]) == ("r-7", operation, code)
+    assert facts["status"] == answer.status
+    assert VISA not in str(facts)
+
+
+def test_the_log_names_the_key_that_is_over_its_rate(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO, logger="serve_app.access_log")
+    token, key = create(tmp_path / "keys.yaml", "shop", ["score"], now=datetime(2026, 1, 1, tzinfo=UTC))
+    door = Door(
+        [Operation("/v1/score", "score", 100, echo)],
+        rest,
+        keys=Keys(tmp_path / "keys.yaml"),
+        settings=ServeSettings(rate_per_key_per_s=0.001),
+        log=AccessLog(0.25),
+    )
+    for _ in range(2):
+        asyncio.run(ask(door, headers={"x-api-key": token}))
+    assert vars(caplog.records[-1])["caller"] == key.id
+    assert token not in str([vars(record) for record in caplog.records])
