@@ -24,6 +24,7 @@ from serve_app import run as serving
 from serve_app import served, steward
 from serve_app.app import build
 from serve_app.install import install
+from serve_app.places import Places
 from serve_app.served import CHALLENGER, CHAMPION, Pointer, Served
 from serve_app.steward import Charge
 
@@ -124,9 +125,7 @@ def application(settings: Settings, reference: str) -> Application:
         tracking_uri=settings.mlflow.tracking_uri,
         model_name=settings.mlflow.model_name,
         reference=reference,
-        pointer=_pointer(settings),
-        state=work.state,
-        journal=work.journal,
+        places=Places(_pointer(settings), work.state, work.journal),
     )
     return _application(
         settings, state=work.state, journal=work.journal, beside=steward.bind(charge, settings.serve)

@@ -205,3 +205,6 @@ class PromotionSettings(Section):
     proof_days: int = Field(
         default=1, ge=1, le=100, description="Days to verify features on, where no proof is recorded."
     )
+    max_state_lag_s: float = Field(
+        default=600.0, gt=0, description="How long the online state may not have read what is in the lake."
+    )

@@ -93,10 +93,6 @@ class Shadow:
         self._agreement = agreement
         self._waiting: deque[_Answered] = deque()
 
-    def __len__(self) -> int:
-        """Return how many transactions wait."""
-        return len(self._waiting)
-
     def offer(self, served: Served, transaction: OnlineTransaction, features: Floats, decision: str) -> None:
         """Leave an answered transaction for the challenger; returns at once, and nothing can go wrong.
 

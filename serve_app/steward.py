@@ -7,11 +7,11 @@ the registry, so a replica needs no MLflow, and MLflow may be away.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from threading import Event, Thread
 
 from ray import serve
@@ -21,18 +21,21 @@ from fraud.errors import ClusterError
 from fraud.features.layout import Layout
 from fraud.features.spec import FeatureSet
 from fraud.jobs import state_follow
+from fraud.jobs.ship import Shipper
 from fraud.schema import LABELS, TRANSACTIONS
 from fraud.storage import alerts
 from fraud.storage.alerts import Alert
 from fraud.storage.lake import Lake
 from fraud.storage.state import OnlineState
-from serve_app import progress
+from serve_app import logs, progress
 from serve_app.alias import Alias
 from serve_app.chore import Chore
 from serve_app.cover import Cover
 from serve_app.export import Export
 from serve_app.options import steward_options
+from serve_app.places import Places
 from serve_app.settings import ServeSettings
+from serve_app.shipping import Shipping
 from serve_app.telemetry import Telemetry
 
 Widen = Callable[[Sequence[FeatureSet]], "Future[str | None]"]
@@ -51,30 +54,28 @@ class Charge:
         tracking_uri: Of the registry.
         model_name: In the registry.
         reference: The alias that names the champion, or a version.
-        pointer: The file that replicas follow.
-        state: The folder of the online state.
-        journal: The folder of the decision journal.
+        places: Of the service's files.
     """
 
     lake: Lake
     tracking_uri: str
     model_name: str
     reference: str
-    pointer: Path
-    state: Path
-    journal: Path
+    places: Places
 
 
 class Steward:
     """Works while it lives: each chore in a thread of its own."""
 
     def __init__(self, charge: Charge, settings: ServeSettings) -> None:
+        logs.attach()
         telemetry = Telemetry()
-        export = Chore("export the counts", _EXPORT_S, Export(telemetry).push)
+        duties = Duties(charge, settings, widen=widen_beside(charge), telemetry=telemetry)
+        export = Chore("export the counts", _EXPORT_S, Export(telemetry, duties.measure).push)
         self._stop = Event()
         self._threads = [
             Thread(target=chore.repeat, args=(self._stop,), name=chore.name, daemon=True)
-            for chore in (*chores(charge, settings, widen=widen_beside(charge), telemetry=telemetry), export)
+            for chore in (*duties.chores, export)
         ]
         for thread in self._threads:
             thread.start()
@@ -89,30 +90,73 @@ class Steward:
         self._stop.set()
 
 
-def chores(charge: Charge, settings: ServeSettings, *, widen: Widen, telemetry: Telemetry) -> list[Chore]:
-    """Return what is to be done.
+class Duties:
+    """What a steward does.
 
-    Args:
-        charge: What is looked after.
-        settings: How often.
-        widen: Begins to build a state that serves more features; ends in what went wrong, None for nothing.
-        telemetry: Counts.
+    Attributes:
+        chores: Each by itself.
     """
-    from fraud.storage.registry import Registry  # MLflow: no replica may import it with this module
 
-    progress.tell(charge.pointer, None)  # what a steward before this one was building is not built any more
-    cover = Cover(partial(_layout, charge.state), widen, partial(progress.tell, charge.pointer))
-    alias = Alias(
-        Registry(charge.tracking_uri, charge.model_name, charge.lake),
-        charge.reference,
-        charge.pointer,
-        covers=cover.covers,
-        alarm=partial(_alarm, charge.lake, telemetry),
-    )
-    return [
-        Chore("follow the alias", settings.alias_poll_s, alias.follow),
-        Chore("follow the lake", settings.follow_every_s, partial(_follow, charge.lake, charge.state)),
-    ]
+    def __init__(
+        self, charge: Charge, settings: ServeSettings, *, widen: Widen, telemetry: Telemetry
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            charge: What is looked after.
+            settings: How often.
+            widen: Begins to build a state that serves more features; ends in what went wrong, None for
+                nothing.
+            telemetry: Counts.
+        """
+        from fraud.storage.registry import Registry  # MLflow: no replica may import it with this module
+
+        self._lake, self._places, self._telemetry = charge.lake, charge.places, telemetry
+        pointer = charge.places.pointer
+        progress.tell(pointer, None)  # what a steward before this one was building is not built any more
+        self._alias = Alias(
+            Registry(charge.tracking_uri, charge.model_name, charge.lake),
+            charge.reference,
+            pointer,
+            covers=Cover(self._layout, widen, partial(progress.tell, pointer)).covers,
+            alarm=self._alarm,
+        )
+        self._followed = time.monotonic()
+        shipper = Shipper(charge.lake, charge.places.journal, keep_s=settings.journal_keep_s)
+        self._shipping = Shipping(shipper, telemetry, self._alarm)
+        self.chores = [
+            Chore("follow the alias", settings.alias_poll_s, self._follow_alias),
+            Chore("follow the lake", settings.follow_every_s, self._follow_lake),
+            Chore("ship the journal", settings.ship_every_s, self._shipping.ship),
+        ]
+
+    def measure(self) -> None:
+        """Set the gauges."""
+        self._telemetry.gauge("alias_age_seconds", time.monotonic() - self._followed)
+        self._telemetry.gauge("unshipped_bytes", self._shipping.waiting_bytes())
+
+    def _follow_alias(self) -> None:
+        self._alias.follow()
+        self._followed = time.monotonic()
+
+    def _follow_lake(self) -> None:
+        """Bring the lake's news into the state, if there are any."""
+        state = OnlineState.open(self._places.state)
+        read = (state.about.transactions_version, state.about.labels_version)
+        state.close()
+        if read != (self._lake.version(TRANSACTIONS), self._lake.version(LABELS)):
+            state_follow.follow(self._lake, self._places.state)
+
+    def _layout(self) -> Layout:
+        state = OnlineState.open(self._places.state)
+        try:
+            return state.layout
+        finally:
+            state.close()
+
+    def _alarm(self, alert: Alert) -> None:
+        if alerts.add(self._lake, alert):
+            logger.error(alert.message, extra={"kind": alert.kind, "subject": alert.subject})
 
 
 def bind(charge: Charge, settings: ServeSettings) -> Application:
@@ -121,36 +165,15 @@ def bind(charge: Charge, settings: ServeSettings) -> Application:
     return application
 
 
-def _layout(path: Path) -> Layout:
-    state = OnlineState.open(path)
-    try:
-        return state.layout
-    finally:
-        state.close()
-
-
-def _follow(lake: Lake, path: Path) -> None:
-    """Bring the lake's news into the state, if there are any."""
-    state = OnlineState.open(path)
-    read = (state.about.transactions_version, state.about.labels_version)
-    state.close()
-    if read != (lake.version(TRANSACTIONS), lake.version(LABELS)):
-        state_follow.follow(lake, path)
-
-
-def _alarm(lake: Lake, telemetry: Telemetry, alert: Alert) -> None:
-    logger.error(alert.message, extra={"kind": alert.kind, "subject": alert.subject})
-    telemetry.count("models_refused")
-    alerts.add(lake, alert)
-
-
 def widen_beside(charge: Charge) -> Widen:
     """Return what begins to build a wider state."""
 
     def begin(feature_sets: Sequence[FeatureSet]) -> Future[str | None]:
         names = " ".join(f"--features {each.name}" for each in feature_sets)
         told: Future[str | None] = Future()
-        told.set_result(f"{charge.state} keeps less than a model needs: run `fraud state build {names}`")
+        told.set_result(
+            f"{charge.places.state} keeps less than a model needs: run `fraud state build {names}`"
+        )
         return told
 
     return begin

@@ -75,6 +75,7 @@ def promote(
             terms=terms,
             cache=wiring.work(settings).models,
             reports=wiring.work(settings).reports,
+            state=wiring.work(settings).state,
         )
 
 

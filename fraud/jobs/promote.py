@@ -16,7 +16,7 @@ import numpy as np
 
 from fraud.errors import NotEnoughDataError, PromotionRefusedError, VerificationError
 from fraud.features.spec import FeatureSet
-from fraud.jobs import proof, verify_features
+from fraud.jobs import proof, state_ready, verify_features
 from fraud.jobs.contest import contest, later_days
 from fraud.model import gate
 from fraud.model.bundle import Bundle, golden_rows
@@ -82,6 +82,7 @@ def run(
     terms: Terms,
     cache: Path,
     reports: Path,
+    state: Path | None = None,
 ) -> dict[str, Any]:
     """Point an alias at a version; the champion has to pass the gate, whose report is kept either way.
 
@@ -96,6 +97,7 @@ def run(
         terms: What a champion is held to.
         cache: Folder of verified copies of models.
         reports: Folder for the report.
+        state: Folder of the online state that will serve the model; where there is none, it is not looked at.
 
     Returns:
         ``alias``, ``model``, ``model_version``, ``digest``, ``from``, ``how``, ``report`` (a file) and
@@ -126,7 +128,7 @@ def run(
     elif alias == CHAMPION:
         champion = _fetch(registry, present, cache) if present else None
         with TemporaryDirectory() as drawings:
-            report = _report(lake, model, champion, terms, Path(drawings))
+            report = _report(lake, model, champion, terms, Path(drawings), state=state)
             report |= {"actor": actor, "reason": reason}
             kept = registry.note_report(model.ref, report, Path(drawings))
         file = _write(report, reports)
@@ -138,11 +140,23 @@ def run(
     return done
 
 
-def _report(lake: Lake, model: Model, champion: Model | None, terms: Terms, drawings: Path) -> dict[str, Any]:
+def _report(
+    lake: Lake, model: Model, champion: Model | None, terms: Terms, drawings: Path, *, state: Path | None
+) -> dict[str, Any]:
     """What was measured of a model beside the champion, as JSON values; drawings go into a folder."""
     measured, checks = _compare(lake, model, champion, terms, drawings)
     checks.append(gate.quick(_latency_ms(model), terms.promotion))
     checks.append(_proved(lake, model.bundle.feature_set, terms.promotion.proof_days))
+    if state is not None and state.is_dir():
+        checks.append(
+            state_ready.check(
+                lake,
+                state,
+                model.bundle.feature_set,
+                max_lag_s=terms.promotion.max_state_lag_s,
+                now=datetime.now(UTC),
+            )
+        )
     verdict = Verdict(tuple(checks))
     return {
         "model": model.ref.name,

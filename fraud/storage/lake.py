@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -98,6 +98,12 @@ class Lake:
         table = self._open(name)
         found = {app: table.transaction_version(app) for app in apps}
         return int(table.version()), {app: int(at) for app, at in found.items() if at is not None}
+
+    def committed_at(self, name: str, version: int) -> datetime:
+        """When a version was made, or the oldest one after it that the table still knows of."""
+        times = {int(each["version"]): int(each["timestamp"]) for each in self._open(name).history()}
+        known = min(each for each in times if each >= version)
+        return datetime.fromtimestamp(times[known] / 1000, UTC)
 
     def schema(self, name: str, *, version: int | None = None) -> pa.Schema:
         """The table's Arrow schema, the partition column last."""

@@ -121,7 +121,7 @@ def test_challenger_of_other_features_has_them_read_from_the_state(models: dict[
 def test_nothing_waits_where_there_is_no_challenger(models: dict[str, Served]) -> None:
     node = Node()
     shadow = shadowed(node, models["champion"], "a")
-    assert (node.records, len(shadow), shadow.dropped) == ([], 0, 0)
+    assert (node.records, shadow.waiting, shadow.dropped) == ([], 0, 0)
 
 
 def test_challenger_that_falls_behind_leaves_transactions_out(models: dict[str, Served]) -> None:
@@ -130,7 +130,7 @@ def test_challenger_that_falls_behind_leaves_transactions_out(models: dict[str, 
     shadow = Shadow(node, node, node)
     for number in range(shadows._WAITING + 5):
         shadow.offer(models["champion"], bought(str(number)), features(1.0), "approve")
-    assert (len(shadow), shadow.dropped) == (shadows._WAITING, 5)
+    assert (shadow.waiting, shadow.dropped) == (shadows._WAITING, 5)
 
 
 def test_full_disk_costs_shadow_records_only(models: dict[str, Served]) -> None:
@@ -153,7 +153,7 @@ def test_challenger_takes_a_bounded_share_of_the_loop(
         running = asyncio.create_task(shadow.run())
         await asyncio.sleep(0.5)
         running.cancel()
-        return shadows._WAITING - len(shadow)
+        return shadows._WAITING - shadow.waiting
 
     # 10 ms for every 16: a whole core would do 800 in that time.
     assert 0 < asyncio.run(scenario()) <= 200
