@@ -34,6 +34,7 @@ from serve_app.catch_up import CatchUp
 from serve_app.decider import Asked, Decided, Decider
 from serve_app.errors import DifferentBodyError, NotReadyError, RequestError, error_body
 from serve_app.intake import Intake
+from serve_app.pace import Pace
 from serve_app.review_budget import ReviewBudget
 from serve_app.served import Served, Watcher
 from serve_app.settings import ServeSettings
@@ -105,6 +106,7 @@ class Scorer:
         self._journal = journal
         self._parts = parts
         self._telemetry = parts.telemetry
+        self._pace = Pace()
         self._ready = self._make_ready()
         self.refresh()
 
@@ -118,6 +120,7 @@ class Scorer:
         Raises:
             RequestError: One of its subclasses, see ``serve_app.errors``.
         """
+        await self._pace.turn()
         begun, ready = time.perf_counter(), self._now()
         asked = ready.intake.to_score(call.body, call.caller)
         self._telemetry.stage("read", time.perf_counter() - begun)
@@ -133,6 +136,7 @@ class Scorer:
         Raises:
             RequestError: The batch cannot be read as a whole.
         """
+        await self._pace.turn()
         ready = self._now()
         read = ready.intake.to_score_several(call.body, call.caller)
         answers = iter(await self._answers([row for row in read if isinstance(row, Asked)], call, ready))

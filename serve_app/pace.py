@@ -1,0 +1,51 @@
+"""Turns of work on the event loop, short enough that sockets are looked at in between.
+
+Handlers that are ready at once would all run before the loop looks at its sockets again, and whoever could be
+refused at once would wait for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Final
+
+_SLICE_S: Final = 0.002
+"""Work of one turn of the loop, then the rest waits for the next ones."""
+
+
+class Pace:
+    """Hands out turns in the order in which they are asked for; used from one event loop."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._is_counting = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def turn(self) -> None:
+        """Return when it is one's turn to work: at once, unless much was done since the loop last looked."""
+        now = time.perf_counter()
+        if not self._is_counting:
+            self._begin(now)
+            return
+        if not self._waiting and now - self._began < _SLICE_S:
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        await mine
+
+    def _begin(self, now: float) -> None:
+        self._began = now
+        self._is_counting = True
+        asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        """The loop has looked: let one work."""
+        while self._waiting:
+            mine = self._waiting.popleft()
+            if not mine.done():  # else it gave up
+                mine.set_result(None)
+                self._begin(time.perf_counter())
+                return
+        self._is_counting = False

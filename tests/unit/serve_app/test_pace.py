@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+from serve_app.pace import Pace
+
+
+def test_sockets_are_looked_at_between_long_pieces_of_work() -> None:
+    async def scenario() -> list[float]:
+        loop, pace = asyncio.get_running_loop(), Pace()
+
+        async def work() -> None:
+            await pace.turn()
+            time.sleep(0.01)
+
+        gaps, last = [], loop.time()
+        works = [asyncio.create_task(work()) for _ in range(20)]
+        while not all(each.done() for each in works):
+            await asyncio.sleep(0)  # one turn of the loop
+            now = loop.time()
+            gaps.append(now - last)
+            last = now
+        return gaps
+
+    gaps = asyncio.run(scenario())
+    assert len([gap for gap in gaps if gap > 0.005]) == 20
+
+
+def test_turns_come_in_the_order_in_which_they_are_asked_for() -> None:
+    async def scenario() -> list[int]:
+        pace, order = Pace(), []
+
+        async def work(n: int) -> None:
+            await pace.turn()
+            time.sleep(0.003)
+            order.append(n)
+
+        await asyncio.gather(*(work(n) for n in range(10)))
+        return order
+
+    assert asyncio.run(scenario()) == list(range(10))
+
+
+def test_one_who_gives_up_keeps_nobody_waiting() -> None:
+    async def scenario() -> int:
+        pace, worked = Pace(), 0
+
+        async def work() -> None:
+            nonlocal worked
+            await pace.turn()
+            time.sleep(0.003)
+            worked += 1
+
+        tasks = [asyncio.create_task(work()) for _ in range(10)]
+        await asyncio.sleep(0)
+        for task in tasks[2:8]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait_for(work(), 1)
+        return worked
+
+    assert asyncio.run(scenario()) == 5
+
+
+def test_short_pieces_of_work_do_not_wait() -> None:
+    async def scenario() -> bool:
+        pace = Pace()
+        for _ in range(100):
+            turn = asyncio.create_task(pace.turn())
+            await asyncio.sleep(0)
+            if not turn.done():
+                return False
+        return True
+
+    assert asyncio.run(scenario())
