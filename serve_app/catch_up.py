@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from fraud.errors import ConflictError, StateBusyError
+from fraud.errors import ConflictError, DiskFullError, StateBusyError
 from fraud.features.online import OnlineTransaction
 from fraud.storage.state import OnlineState
 from serve_app.decider import Asked, Decided
@@ -51,7 +51,7 @@ class CatchUp:
             try:
                 while self._waiting:
                     await self._some()
-            except StateBusyError as error:
+            except (StateBusyError, DiskFullError) as error:
                 logger.warning(
                     "decisions wait for the state", extra={"waiting": len(self), "why": error.code}
                 )

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from fraud.errors import DiskFullError
 from fraud.jobs.provenance import code_version
 from fraud.model.reason_catalogue import Catalogue
 from fraud.model.reason_texts import Wording
 from fraud.money import rates
 from fraud.settings import MoneySettings
+from fraud.storage.disk import free_bytes
 from fraud.storage.journal import Journal
 from fraud.storage.state import OnlineState
 from serve_app import clock
@@ -48,8 +50,10 @@ class Replica:
     ) -> None:
         self.telemetry = Telemetry()
         self.access_log = AccessLog(settings.deadline_s * _SLOW_SHARE)
-        self._state = OnlineState.open(places.state)
+        self._state = OnlineState.open(places.state, reserve_bytes=settings.disk_reserve_bytes)
         self._watcher = Watcher(places.pointer, settings.pointer_poll_s, self._state.check, self.telemetry)
+        self._places = places
+        self._reserve_bytes = settings.disk_reserve_bytes
         self._journal = Journal(places.journal, segment_bytes=settings.journal_segment_bytes)
         self._budget = ReviewBudget(places.journal)
         self._catch_up = CatchUp(self._state)
@@ -72,7 +76,7 @@ class Replica:
             self._state,
             places,
             settings,
-            {"journal": self._journal.problem},
+            {"journal": self._journal.problem, "disk": self._disk_problem},
         )
 
     @asynccontextmanager
@@ -101,9 +105,19 @@ class Replica:
             self.scorer.refresh()
             gauge("state_age_seconds", clock.now_us() / 1e6 - self._state.known_as_of().timestamp())
             gauge("journal_queue_records", self._journal.waiting)
+            gauge("disk_free_bytes", self._free_bytes())
             gauge("reviews_given", self._budget.given())
             gauge("shadow_queue", self._shadow.waiting)
             await asyncio.sleep(_MEASURED_S)
+
+    def _free_bytes(self) -> int:
+        """On the fuller of the disks that are written to."""
+        return min(free_bytes(place) for place in (self._places.state.parent, self._places.journal))
+
+    def _disk_problem(self) -> str | None:
+        if self._free_bytes() >= self._reserve_bytes:
+            return None
+        return str(DiskFullError(self._reserve_bytes))
 
     async def look(self) -> None:
         """Look for another model now."""

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from fraud.errors import ConflictError, StateBusyError
+from fraud.errors import ConflictError, DiskFullError, StateBusyError
 from fraud.features.facts import Floats
 from fraud.model.policy import REVIEW
 from fraud.model.reason_texts import Wording
@@ -41,7 +41,7 @@ from serve_app.settings import ServeSettings
 from serve_app.shadow import Shadow
 from serve_app.telemetry import Telemetry
 
-_UNREACHABLE: Final = (StateBusyError,)
+_UNREACHABLE: Final = (StateBusyError, DiskFullError)
 """What keeps the state from being written, for a while."""
 LATE: Final = "late"
 """Why a decision is degraded whose transaction is older than what the state answers exactly."""

@@ -147,3 +147,14 @@ def test_label_that_cannot_be_recorded_is_not_acknowledged(places: Places) -> No
 
     asyncio.run(scenario())
     assert journalled(places) == []
+
+
+def test_full_disk_is_answered_by_the_fallback_and_not_ready(places: Places) -> None:
+    async def scenario() -> None:
+        async with running_client(places, disk_reserve_bytes=2**62) as (client, _):
+            assert (await score(client))["degraded"] is True
+            ready = await client.get("/readyz")
+            assert (ready.status_code, list(ready.json()["problems"])) == (503, ["disk"])
+
+    asyncio.run(scenario())
+    assert [record["degraded"] for record in journalled(places)] == ["disk_full"]
