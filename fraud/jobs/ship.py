@@ -26,8 +26,9 @@ from fraud.jobs import ship_records, ship_tables
 from fraud.jobs.ship_commit import Committer, Passed
 from fraud.jobs.ship_records import Decision, Entry, Event, Label, Shadow
 from fraud.jobs.ship_segments import Haul, alone, app, read
-from fraud.jobs.ship_tables import New
-from fraud.storage import journal
+from fraud.jobs.ship_tables import Had, New
+from fraud.storage import alerts, journal
+from fraud.storage.alerts import Alert
 from fraud.storage.lake import Lake, Part
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def _nothing(_: str) -> None:
 
 @dataclass
 class Shipper:
-    """Makes passes, and remembers between them which segments are done.
+    """Makes passes, and remembers between them which segments are done and which ids there are.
 
     Attributes:
         lake: Where to.
@@ -72,6 +73,9 @@ class Shipper:
     _done: set[str] = field(default_factory=set, init=False)
     _searched: set[str] = field(default_factory=set, init=False)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
+
+    def __post_init__(self) -> None:
+        self._had = Had(self.lake)
 
     def run(self) -> dict[str, Any]:
         """Ship what is in the journal now.
@@ -125,8 +129,20 @@ class Shipper:
             damaged |= haul.damaged
             is_full = haul.is_full
         for segment, problem in damaged.items():
-            logger.error("a journal segment is damaged", extra={"segment": segment, "problem": problem})
+            self._tell(segment, problem)
         return damaged
+
+    def _tell(self, segment: str, problem: str) -> None:
+        alert = Alert(
+            kind="journal_damaged",
+            severity=alerts.ERROR,
+            subject=segment,
+            message=problem,
+            occasion=segment,
+            actor="fraud ship",
+        )
+        if alerts.add(self.lake, alert):
+            logger.error("a journal segment is damaged", extra={"segment": segment, "problem": problem})
 
     def _offsets(self, segments: Sequence[Path]) -> dict[str, int]:
         """Up to where all tables have each segment."""
@@ -147,7 +163,7 @@ class Shipper:
         own = committer.haul.of(Shadow)
         if own:
             self.lake.ensure(schema.SCORES, schema.SCORES_SCHEMA)
-            find = partial(ship_tables.shadows, self.lake)
+            find = partial(ship_tables.shadows, self._had)
             self._count("shadow", committer.commit(schema.SCORES, own, find))
 
     def _commit_transactions(self, committer: Committer) -> None:
@@ -155,7 +171,7 @@ class Shipper:
         if own and not self._has_transactions():
             self._counts["unplaced"] += len(own)
         elif own:
-            find = partial(ship_tables.transactions, self.lake)
+            find = partial(ship_tables.transactions, self.lake, self._had)
             self._count("transactions", committer.commit(schema.TRANSACTIONS, own, find))
 
     def _has_transactions(self) -> bool:
@@ -189,7 +205,7 @@ class Shipper:
 
     def _commit_decisions(self, committer: Committer) -> None:
         self.lake.ensure(schema.DECISIONS, schema.DECISIONS_SCHEMA)
-        own, find = committer.haul.of(Decision), partial(ship_tables.decisions, self.lake)
+        own, find = committer.haul.of(Decision), partial(ship_tables.decisions, self._had)
         self._count("decisions", committer.commit(schema.DECISIONS, own, find, always=True))
 
     def _count(self, name: str, new: New) -> None:
@@ -211,16 +227,18 @@ class Shipper:
     def _ship_waiting(self) -> None:
         """Look for the transactions of waiting labels in the files that are new since the last look."""
         waiting = self._waiting()
+        self._counts["waiting"] = len(waiting)
+        if not waiting:
+            return
         parts = self._transaction_parts()
         unsearched = [part for part in parts if part.path not in self._searched]
-        if waiting and unsearched:
+        if unsearched:
             entries = [ship_records.read(_WAITING, number + 1, raw) for number, raw in enumerate(waiting)]
             left = self._commit_labels(Committer(self.lake, Haul(entries), self.passed), unsearched)
             if len(left) < len(waiting):
                 journal.keep(self.folder / _WAITING, left)
-            waiting = left
+            self._counts["waiting"] = len(left)
         self._searched = {part.path for part in parts}
-        self._counts["waiting"] = len(waiting)
 
     def _delete(self) -> None:
         """Delete the segments that are done and old."""

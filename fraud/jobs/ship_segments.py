@@ -78,7 +78,12 @@ def _read(segment: Path, offset: int, records: int, haul: Haul) -> None:
                 return
     except FileNotFoundError:
         return  # its writer found no use for it
-    except (SourceError, FormatVersionError, ValueError, OSError) as error:
+    except ValueError:
+        haul.damaged[name] = (
+            f"{segment} holds a record that this release cannot read: ship it with a newer one"
+        )
+        return
+    except (SourceError, FormatVersionError, OSError) as error:
         haul.damaged[name] = str(error)
         return
     if not is_open:

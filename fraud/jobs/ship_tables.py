@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from fraud import schema
 from fraud.jobs import ship_labels, ship_records
-from fraud.jobs.known import Bools, compare, featurized
+from fraud.jobs.known import Bools, Ints, among, compare, featurized
 from fraud.jobs.ship_records import Entry
 from fraud.mapping.faults import REASONS
-from fraud.mapping.ids import masked
+from fraud.mapping.ids import masked, tie
 from fraud.storage.lake import Lake, Part
 
 
@@ -38,26 +38,26 @@ class New:
     unread: int = 0
 
 
-def decisions(lake: Lake, entries: Sequence[Entry]) -> New:
+def decisions(had: Had, entries: Sequence[Entry]) -> New:
     """Of each id the first decision; another answer of the same id is a conflict."""
     rows = ship_records.decisions(entries, datetime.now(UTC))
-    had = _had(lake, schema.DECISIONS, rows, ["transaction_id", "answer"])
-    all_rows = pa.concat_tables([had, rows.select(had.column_names)])
+    before = had(schema.DECISIONS, rows, ["transaction_id", "answer"])
+    all_rows = pa.concat_tables([before, rows.select(before.column_names)])
     first = _first(all_rows.column("transaction_id"))
     place = np.arange(len(first))
     answers = all_rows.column("answer").combine_chunks()
     same = np.asarray(pc.equal(answers, answers.take(pa.array(first))))
-    repeated, same = (first != place)[had.num_rows :], same[had.num_rows :]
+    repeated, same = (first != place)[before.num_rows :], same[before.num_rows :]
     return _new(rows, entries, repeated & same, repeated & ~same)
 
 
-def transactions(lake: Lake, entries: Sequence[Entry]) -> New:
+def transactions(lake: Lake, had: Had, entries: Sequence[Entry]) -> New:
     """Of each id the first, the lake's before any other; see ``known.compare``."""
     kind = lake.schema(schema.TRANSACTIONS)
     rows, unread = ship_records.transactions(entries, kind, featurized(lake))
-    had = _had(lake, schema.TRANSACTIONS, rows, rows.column_names)
-    repeated, equal = compare(pa.concat_tables([had, rows]))
-    repeated, equal = repeated[had.num_rows :], equal[had.num_rows :]
+    before = had(schema.TRANSACTIONS, rows, rows.column_names)
+    repeated, equal = compare(pa.concat_tables([before, rows]))
+    repeated, equal = repeated[before.num_rows :], equal[before.num_rows :]
     new = _new(rows, entries, repeated & equal, repeated & ~equal)
     in_order = new.rows.sort_by([("event_time", "ascending"), ("tie", "ascending")])
     return New(in_order, new.known, new.refused, unread=unread)
@@ -70,15 +70,15 @@ def labels(lake: Lake, entries: Sequence[Entry], parts: Sequence[Part]) -> New:
     return New(found.fresh, found.known, refused, tuple(entries[place] for place in found.waiting))
 
 
-def shadows(lake: Lake, entries: Sequence[Entry]) -> New:
+def shadows(had: Had, entries: Sequence[Entry]) -> New:
     """Of each transaction and model the first."""
     rows = ship_records.shadows(entries)
-    had = _had(lake, schema.SCORES, rows, ["transaction_id", "model_version", "run_kind"])
-    had = had.filter(pc.equal(had.column("run_kind"), schema.SHADOW))
-    keys = pa.concat_tables([had, rows.select(had.column_names)])
+    before = had(schema.SCORES, rows, ["transaction_id", "model_version", "run_kind"])
+    before = before.filter(pc.equal(before.column("run_kind"), schema.SHADOW))
+    keys = pa.concat_tables([before, rows.select(before.column_names)])
     joined = pc.binary_join_element_wise(keys.column("transaction_id"), keys.column("model_version"), "\0")
     first = _first(joined)
-    repeated = (first != np.arange(len(first)))[had.num_rows :]
+    repeated = (first != np.arange(len(first)))[before.num_rows :]
     return _new(rows, entries, repeated, np.zeros(len(repeated), np.bool_))
 
 
@@ -104,24 +104,44 @@ def _new(rows: pa.Table, entries: Sequence[Entry], known: Bools, conflict: Bools
     return New(rows.filter(pa.array(~(known | conflict))), int(known.sum()), refused)
 
 
-def _had(lake: Lake, name: str, rows: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Read what a table has of the same ids, in the partitions of these rows."""
-    days = set(pc.unique(rows.column(schema.PARTITION)).to_pylist())
-    ids = pc.unique(rows.column("transaction_id"))
-    of_table = lake.schema(name)
-    wanted = pa.schema([of_table.field(column) for column in columns])
-    tables = [wanted.empty_table()]
-    for part in lake.parts(name):
-        if part.event_date in days:
-            there = lake.read_part(name, part, ["transaction_id"]).column("transaction_id")
-            hits = pc.is_valid(pc.index_in(there, value_set=ids))
-            if pc.any(hits).as_py():
-                table = lake.read_part(name, part, columns).filter(hits)
-                tables.append(table.select(columns).cast(wanted))
-    return pa.concat_tables(tables)
+class Had:
+    """What tables have of some ids; the ids of the days that were asked for last are remembered as ties."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._ties: dict[str, dict[str, Ints]] = {}
+
+    def __call__(self, name: str, rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+        """Read what a table has of the same ids, in the partitions of these rows.
+
+        Args:
+            name: The table.
+            rows: With ``transaction_id`` and ``event_date``.
+            columns: What to read, ``transaction_id`` among it.
+        """
+        days = set(pc.unique(rows.column(schema.PARTITION)).to_pylist())
+        ids = pc.unique(rows.column("transaction_id"))
+        of_table = self._lake.schema(name)
+        wanted = pa.schema([of_table.field(column) for column in columns])
+        parts = [part for part in self._lake.parts(name) if part.event_date in days]
+        before = self._ties.get(name, {})
+        self._ties[name] = {
+            part.path: before[part.path] if part.path in before else self._read_ties(name, part)
+            for part in parts
+        }
+        asked = np.unique(tie(ids))
+        tables = [wanted.empty_table()]
+        for part in parts:
+            if among(self._ties[name][part.path], asked).any():
+                table = self._lake.read_part(name, part, columns).select(columns).cast(wanted)
+                tables.append(table.filter(pc.is_in(table.column("transaction_id"), value_set=ids)))
+        return pa.concat_tables(tables)
+
+    def _read_ties(self, name: str, part: Part) -> Ints:
+        return tie(self._lake.read_part(name, part, ["transaction_id"]).column("transaction_id"))
 
 
-def _first(values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _first(values: pa.ChunkedArray) -> Ints:
     """Return the place of the first equal value of each, shape ``(n,)``."""
     codes = np.asarray(values.combine_chunks().dictionary_encode().indices)
     _, first = np.unique(codes, return_index=True)

@@ -18,6 +18,7 @@ from fraud.errors import BusyError
 from fraud.features.spec import load_text
 from fraud.jobs import ship, ship_segments
 from fraud.jobs.ship import Shipper, run
+from fraud.storage import alerts
 from fraud.storage.journal import Journal, segments
 from fraud.storage.lake import Lake
 
@@ -216,6 +217,8 @@ def test_a_damaged_segment_stops_itself_alone(filled: Lake, folder: Path, damage
         report = run(filled, folder, keep_s=-1)
         assert (report["damaged"], len(segments(folder))) == (1, 1)
     assert ids(filled, "decisions") == ["a", "d"]
+    (alert,) = alerts.entries(filled)
+    assert (alert["kind"], alert["subject"]) == ("journal_damaged", segments(folder)[0].stem)
 
 
 def test_a_label_waits_for_its_transaction(filled: Lake, folder: Path):
