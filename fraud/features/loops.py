@@ -130,3 +130,25 @@ def hours(times: Any, hour: Any, first: Any, cycle: Any) -> Any:  # pragma: no c
     for place in range(len(times)):
         found[place] = (times[place] // hour + first) % cycle
     return found
+
+
+@njit(nogil=True, cache=True)
+def quotients(over: Any, under: Any) -> Any:  # pragma: no cover
+    """Return the one over the other, both of shape ``(n,)``; NaN where the other is 0."""
+    found = np.empty(len(over))
+    for place in range(len(over)):
+        found[place] = over[place] / under[place] if under[place] != 0 else np.nan
+    return found
+
+
+@njit(nogil=True, cache=True)
+def zscores(values: Any, mean: Any, std: Any, floor: Any) -> Any:  # pragma: no cover
+    """Return how many standard deviations, at least ``floor`` each, values lie above their means.
+
+    All are of shape ``(n,)``; NaN where the deviation is 0.
+    """
+    found = np.empty(len(values))
+    for place in range(len(values)):
+        unit = floor if std[place] < floor else std[place]
+        found[place] = (values[place] - mean[place]) / unit if unit > 0 else np.nan
+    return found

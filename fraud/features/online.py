@@ -5,8 +5,9 @@ The edges are those of ``fraud.features.window``, the formulas those of ``fraud.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -101,6 +102,9 @@ class EntityPast:
         self.labels = None if key.labels is None else Past(key.labels, pages, entity)
 
 
+_NOBODY: Final = OnlineTransaction("", 0, "purchase", 0, "EUR", 0, {}, {})
+
+
 class _Columns(dict[str, Floats]):
     """Features by name: those added, and the windows, which are rows of a matrix."""
 
@@ -124,6 +128,7 @@ class OnlineFeatures:
         self._texts = tuple(dict.fromkeys(declared))
         self._reading = Reading(feature_set, layout)
         self._place = {name: place for place, name in enumerate(self._reading.names)}
+        self.read(_NOBODY, {})  # what is not compiled yet is compiled now, some seconds at worst
 
     def read(self, transaction: OnlineTransaction, pasts: Mapping[str, EntityPast]) -> Floats:
         """Compute the features of one transaction.
@@ -136,29 +141,37 @@ class OnlineFeatures:
         Returns:
             Shape ``(features,)``, in the order of ``feature_set.names``.
         """
-        features: Floats = self.read_all([transaction], [pasts])[0]
+        features: Floats = self.read_all([(transaction, pasts)], 1)[0]
         return features
 
     def read_all(
-        self, transactions: Sequence[OnlineTransaction], pasts: Sequence[Mapping[str, EntityPast]]
+        self, observed: Iterable[tuple[OnlineTransaction, Mapping[str, EntityPast]]], most: int
     ) -> Floats:
-        """Compute the features of several transactions, each with its own pasts; see ``read``.
+        """Compute the features of several transactions.
+
+        Args:
+            observed: Transactions, each with its pasts as ``read`` takes them. The pasts of one are read
+                before the next one is asked for, which may be recorded then.
+            most: How many there can be.
 
         Returns:
             Shape ``(transactions, features)``.
         """
-        columns = _Columns(self._place, np.empty((len(self._place), len(transactions))))
-        for row, (transaction, own) in enumerate(zip(transactions, pasts, strict=True)):
-            self._read_windows(transaction, own, columns.matrix, row)
+        columns = _Columns(self._place, np.empty((len(self._place), most)))
+        transactions = []
+        for row, (transaction, pasts) in enumerate(observed):
+            self._read_windows(transaction, pasts, columns.matrix, row)
+            transactions.append(transaction)
+        columns.matrix = columns.matrix[:, : len(transactions)]
         rows = Rows(
             self._feature_set.time_zone,
-            np.array([one.event_time_us for one in transactions]),
-            np.array([one.amount_base_minor for one in transactions]),
+            np.array([one.event_time_us for one in transactions], np.int64),
+            np.array([one.amount_base_minor for one in transactions], np.int64),
             {
-                name: np.array([one.number(name) for one in transactions])
+                name: np.array([one.number(name) for one in transactions], np.float64)
                 for name in self._feature_set.numbers
             },
-            {name: np.array([one.text(name) for one in transactions]) for name in self._texts},
+            {name: np.array([one.text(name) for one in transactions], np.int64) for name in self._texts},
             columns,
         )
         add_row_features(self._feature_set, rows)

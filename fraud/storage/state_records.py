@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -79,13 +79,26 @@ class Records:
         self, pages: Pages, feature_set: FeatureSet, items: Sequence[tuple[OnlineTransaction, bytes]]
     ) -> list[Floats | bytes | ConflictError]:
         """Return of each transaction what ``observe`` returns or raises."""
-        found: list[Floats | bytes | ConflictError] = []
-        for transaction, digest in items:
-            try:
-                found.append(self.observe(pages, feature_set, transaction, digest))
-            except ConflictError as error:
-                found.append(error)
-        return found
+        ready = self._features(feature_set)
+        found: dict[int, Floats | bytes | ConflictError] = {}
+        unanswered: list[int] = []
+
+        def observed() -> Iterator[tuple[OnlineTransaction, dict[str, EntityPast]]]:
+            for place, (transaction, digest) in enumerate(items):
+                try:
+                    one = self._answer_or_pasts(pages, transaction, digest)
+                except ConflictError as error:
+                    found[place] = error
+                    continue
+                if isinstance(one, bytes):
+                    found[place] = one
+                    continue
+                unanswered.append(place)
+                yield transaction, one
+
+        features = ready.read_all(observed(), len(items))
+        found |= zip(unanswered, features, strict=True)
+        return [found[place] for place in range(len(items))]
 
     def peek(self, pages: Pages, feature_set: FeatureSet, transaction: OnlineTransaction) -> Floats:
         """Return the features of a recorded transaction."""

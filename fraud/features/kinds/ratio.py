@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
+from fraud.features import loops
 from fraud.features.facts import Floats
 from fraud.features.kind import Kind, Rows, check_declared
 from fraud.features.kinds.window import Window
@@ -44,10 +44,7 @@ class Ratio(Kind):
 
     def values(self, rows: Rows) -> dict[str, Floats]:
         """The quotient."""
-        over, under = rows.features[self.ratio], rows.features[self.to]
-        quotient = np.full(len(over), np.nan)
-        np.divide(over, under, out=quotient, where=under != 0)
-        return {self.names[0]: quotient}
+        return {self.names[0]: loops.quotients(rows.features[self.ratio], rows.features[self.to])}
 
     def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
         """The one, compared with the other."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
+from fraud.features import loops
 from fraud.features.facts import Floats
 from fraud.features.kind import Duration, Kind, Number, Rows, Spans
 from fraud.features.kinds.window import Entity, Window, period
@@ -78,14 +78,17 @@ class ZScore(Kind):
 
     def values(self, rows: Rows) -> dict[str, Floats]:
         """The deviation in standard deviations."""
-        value, baseline = rows.number(self.zscore), self._baseline
-        columns = {}
-        for span in self.spans:
-            mean, std = (rows.features[baseline.name(stat, span)] for stat in ("mean", "std"))
-            std = np.maximum(std, self.floor)
-            columns[self._name(span)] = np.full(len(value), np.nan)
-            np.divide(value - mean, std, out=columns[self._name(span)], where=std > 0)
-        return columns
+        value = rows.number(self.zscore)
+        return {
+            name: loops.zscores(value, rows.features[mean], rows.features[std], self.floor)
+            for name, mean, std in self._columns
+        }
+
+    @cached_property
+    def _columns(self) -> list[tuple[str, str, str]]:
+        """The feature of each span with its mean and its standard deviation."""
+        named = self._baseline.name
+        return [(self._name(span), named("mean", span), named("std", span)) for span in self.spans]
 
     def measures(self, above: Mapping[str, Measure]) -> dict[str, Measure]:
         """The value, compared with the entity's usual: the code is that of a ratio of the two."""
