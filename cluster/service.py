@@ -254,4 +254,4 @@ def _curl(url: str, settings: Settings) -> str:
 
 
 def _pointer(settings: Settings) -> Path:
-    return wiring.work(settings).models / "serving.json"
+    return wiring.work(settings).pointer

@@ -33,8 +33,13 @@ class Work:
 
     @property
     def models(self) -> Path:
-        """Verified copies of model bundles, and the pointer to the one being served."""
+        """Verified copies of model bundles, and the pointer to those being served."""
         return self.folder / "models"
+
+    @property
+    def pointer(self) -> Path:
+        """Names the models being served, see ``serve_app.served``."""
+        return self.models / "serving.json"
 
     @property
     def reports(self) -> Path:
