@@ -112,8 +112,10 @@ def prepare(settings: Settings, reference: str, tell: Tell) -> Pointer:
         ensure_state(settings, [served.load(pointer.parent, names)], tell)
         return names
     ensure_state(settings, models, tell)
+    kept = OnlineState.open(work.state)
     # A challenger that the state does not serve yet is the steward's business.
-    install(pointer, *(each for each in models if _covers(work.state, each)))
+    install(pointer, *(each for each in models if kept.covers(each.bundle.feature_set)))
+    kept.close()
     return served.read_pointer(pointer)
 
 
@@ -133,7 +135,7 @@ def application(settings: Settings, reference: str) -> Application:
 
 
 def ensure_state(settings: Settings, models: Sequence[Served], tell: Tell) -> None:
-    """Build the online state of the work directory where there is none.
+    """Build the online state of the work directory where there is none, or a wider one.
 
     Args:
         settings: All of them.
@@ -141,14 +143,14 @@ def ensure_state(settings: Settings, models: Sequence[Served], tell: Tell) -> No
         tell: Called with lines for a person.
 
     Raises:
-        ConfigError: There is one that keeps less than the champion needs.
+        TableNotFoundError: There are no transactions to build it from.
+        StateBuiltElsewhereError: Another process builds it.
     """
-    work = wiring.work(settings)
-    if not work.state.is_dir():
-        tell("building the online state from the lake ...")
-        sets = [each.bundle.feature_set for each in models]
-        build_state(wiring.lake(settings), sets, work.state, journal=work.journal)
-    _check_state(work.state, models[0].bundle.feature_set)
+    work, sets = wiring.work(settings), [each.bundle.feature_set for each in models]
+    kept = steward.present(work.state)
+    if kept is None or not kept.covers(sets[0]):
+        tell(f"building {'the' if kept is None else 'a wider'} online state from the lake ...")
+        build_state(wiring.lake(settings), sets, work.state, journal=work.journal, besides=kept)
 
 
 def check_nodes(path: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
@@ -180,14 +182,6 @@ def _check_state(path: Path, feature_set: FeatureSet) -> None:
     state = OnlineState.open(path)
     try:
         state.check(feature_set)
-    finally:
-        state.close()
-
-
-def _covers(path: Path, model: Served) -> bool:
-    state = OnlineState.open(path)
-    try:
-        return state.layout.covers(model.bundle.feature_set)
     finally:
         state.close()
 

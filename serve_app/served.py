@@ -118,6 +118,18 @@ def load(folder: Path, named: Named, role: str = CHAMPION) -> Served:
     return Served(named.model, named.version, bundle, policies.from_json(raw, path=str(policy_file)), role)
 
 
+def feature_sets(pointer: Path) -> list[FeatureSet]:
+    """Return the features of the models that a pointer names.
+
+    Raises:
+        ConfigError: The pointer is missing or not a pointer.
+        BundleError: A bundle does not match its digest or cannot be read.
+    """
+    names = read_pointer(pointer)
+    models = [names, *([names.challenger] if names.challenger else [])]
+    return [bundles.load(pointer.parent / each.bundle, digest=each.digest).feature_set for each in models]
+
+
 class Watcher:
     """Holds the references to what serves, and follows the pointer.
 

@@ -7,19 +7,24 @@ the registry, so a replica needs no MLflow, and MLflow may be away.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from threading import Event, Thread
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Final
 
+import ray
 from ray import serve
 from ray.serve import Application
 
-from fraud.errors import ClusterError
+from fraud.errors import ClusterError, FraudError
 from fraud.features.layout import Layout
 from fraud.features.spec import FeatureSet
+from fraud.jobs import state as state_build
 from fraud.jobs import state_follow
 from fraud.jobs.ship import Shipper
 from fraud.schema import LABELS, TRANSACTIONS
@@ -27,8 +32,8 @@ from fraud.storage import alerts
 from fraud.storage.alerts import Alert
 from fraud.storage.lake import Lake
 from fraud.storage.state import OnlineState
-from serve_app import logs, progress
-from serve_app.alias import Alias
+from serve_app import logs, progress, served
+from serve_app.alias import REFUSED, Alias
 from serve_app.chore import Chore
 from serve_app.cover import Cover
 from serve_app.export import Export
@@ -40,7 +45,10 @@ from serve_app.telemetry import Telemetry
 
 Widen = Callable[[Sequence[FeatureSet]], "Future[str | None]"]
 
-_EXPORT_S = 1.0
+_EXPORT_S: Final = 1.0
+_TEND_S: Final = 1.0
+_NICE: Final = 19
+"""Everything else goes before."""
 
 logger = logging.getLogger(__name__)
 
@@ -114,18 +122,22 @@ class Duties:
         self._lake, self._places, self._telemetry = charge.lake, charge.places, telemetry
         pointer = charge.places.pointer
         progress.tell(pointer, None)  # what a steward before this one was building is not built any more
+        self._cover = Cover(self._layout, widen, partial(progress.tell, pointer))
         self._alias = Alias(
             Registry(charge.tracking_uri, charge.model_name, charge.lake),
             charge.reference,
             pointer,
-            covers=Cover(self._layout, widen, partial(progress.tell, pointer)).covers,
+            covers=self._cover.covers,
             alarm=self._alarm,
         )
+        self._state: OnlineState | None = None
+        self._opening = Lock()
         self._followed = time.monotonic()
         shipper = Shipper(charge.lake, charge.places.journal, keep_s=settings.journal_keep_s)
         self._shipping = Shipping(shipper, telemetry, self._alarm)
         self.chores = [
             Chore("follow the alias", settings.alias_poll_s, self._follow_alias),
+            Chore("tend the state", _TEND_S, self._tend),
             Chore("follow the lake", settings.follow_every_s, self._follow_lake),
             Chore("ship the journal", settings.ship_every_s, self._shipping.ship),
         ]
@@ -139,23 +151,39 @@ class Duties:
         self._alias.follow()
         self._followed = time.monotonic()
 
+    def _tend(self) -> None:
+        """Bring a deleted state back, from the file that is open here; or else from lake and journal."""
+        state = self._opened()
+        if state is None:
+            self._cover.covers(served.feature_sets(self._places.pointer))
+        elif state.tend():
+            logger.warning("the online state was deleted, and is put back")
+
     def _follow_lake(self) -> None:
         """Bring the lake's news into the state, if there are any."""
-        state = OnlineState.open(self._places.state)
-        read = (state.about.transactions_version, state.about.labels_version)
-        state.close()
+        state = self._opened()
+        if state is None:
+            return
+        about = state.about
+        read = (about.transactions_version, about.labels_version)
         if read != (self._lake.version(TRANSACTIONS), self._lake.version(LABELS)):
             state_follow.follow(self._lake, self._places.state)
 
+    def _opened(self) -> OnlineState | None:
+        """The state, kept open: so its file is there as long as the steward is."""
+        with self._opening:
+            if self._state is None and self._places.state.is_dir():
+                self._state = OnlineState.open(self._places.state)
+            return self._state
+
     def _layout(self) -> Layout:
-        state = OnlineState.open(self._places.state)
-        try:
-            return state.layout
-        finally:
-            state.close()
+        state = self._opened()
+        return Layout(()) if state is None else state.layout
 
     def _alarm(self, alert: Alert) -> None:
         if alerts.add(self._lake, alert):
+            if alert.kind == REFUSED:
+                self._telemetry.count("models_refused")
             logger.error(alert.message, extra={"kind": alert.kind, "subject": alert.subject})
 
 
@@ -166,14 +194,37 @@ def bind(charge: Charge, settings: ServeSettings) -> Application:
 
 
 def widen_beside(charge: Charge) -> Widen:
-    """Return what begins to build a wider state."""
+    """Return what begins to build a wider state, in a process of its own that others go before."""
+    task = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(_widened).options(name="build an online state")
 
     def begin(feature_sets: Sequence[FeatureSet]) -> Future[str | None]:
-        names = " ".join(f"--features {each.name}" for each in feature_sets)
-        told: Future[str | None] = Future()
-        told.set_result(
-            f"{charge.places.state} keeps less than a model needs: run `fraud state build {names}`"
-        )
+        told: Future[str | None] = task.remote(charge.lake, charge.places, list(feature_sets)).future()
         return told
 
     return begin
+
+
+def _widened(lake: Lake, places: Places, feature_sets: Sequence[FeatureSet]) -> str | None:
+    """Build it and put it in the place; return what went wrong."""
+    os.nice(_NICE)
+    try:
+        besides = present(places.state)
+        state_build.build(lake, feature_sets, places.state, journal=places.journal, besides=besides)
+    except FraudError as error:
+        return str(error)
+    return None
+
+
+def present(path: Path) -> Layout | None:
+    """Return what the state in a folder keeps, None where there is none.
+
+    Raises:
+        FormatVersionError: Another release wrote it.
+    """
+    if not path.is_dir():
+        return None
+    state = OnlineState.open(path)
+    try:
+        return state.layout
+    finally:
+        state.close()

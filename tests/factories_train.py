@@ -11,6 +11,7 @@ import xgboost as xgb
 
 from fraud import schema
 from fraud.features import spec
+from fraud.features.spec import FeatureSet
 from fraud.model import bundle, calibration, histogram
 from fraud.model.bundle import Bundle
 from fraud.storage.lake import Lake
@@ -105,7 +106,14 @@ def _append_labels(lake: Lake, ids, times, amounts) -> None:
     lake.append(schema.LABELS, pa.table(table, schema.labels(["card_id"])))
 
 
-def make_bundle(folder: Path, *, seed: int = 0, blind: bool = False, trained_d: int | None = None) -> Bundle:
+def make_bundle(
+    folder: Path,
+    *,
+    seed: int = 0,
+    blind: bool = False,
+    trained_d: int | None = None,
+    feature_set: FeatureSet = FEATURE_SET,
+) -> Bundle:
     """Train a small booster on made-up rows (frauds are large amounts) and save it as a bundle.
 
     Args:
@@ -113,6 +121,7 @@ def make_bundle(folder: Path, *, seed: int = 0, blind: bool = False, trained_d: 
         seed: Of the rows.
         blind: Learn a truth that has nothing to do with the rows.
         trained_d: Days of the factories' lake that it says it was trained and calibrated on.
+        feature_set: Of three features.
     """
     rng = np.random.default_rng(seed)
     matrix = np.column_stack(
@@ -128,14 +137,14 @@ def make_bundle(folder: Path, *, seed: int = 0, blind: bool = False, trained_d: 
         10,
     )
     scores = booster.inplace_predict(matrix).astype(np.float64)
-    reference = {name: histogram.build(matrix[:, at]) for at, name in enumerate(FEATURE_SET.names)}
+    reference = {name: histogram.build(matrix[:, at]) for at, name in enumerate(feature_set.names)}
     bundle.save(
         folder,
         booster=booster,
-        feature_set=FEATURE_SET,
+        feature_set=feature_set,
         calibration=calibration.fit(scores, truth),
         reference={**reference, bundle.SCORE: histogram.build(scores)},
-        golden_rows=bundle.golden_rows(reference, FEATURE_SET.names),
+        golden_rows=bundle.golden_rows(reference, feature_set.names),
         metadata={"data_version": {"transactions": 3}, "seed": seed, **_split(trained_d)},
     )
     return bundle.load(folder)

@@ -129,6 +129,10 @@ class Layout:
         """Return the layout that serves these feature sets and holds nothing else."""
         return cls.from_json([window.entry() for features in feature_sets for window in features.windows])
 
+    def with_all(self, other: Layout | None) -> Layout:
+        """Return the layout that holds what another one holds too."""
+        return Layout(tuple(dict.fromkeys((*self.windows, *(other.windows if other else ())))))
+
     @classmethod
     def from_json(cls, entries: Sequence[Mapping[str, Any]]) -> Layout:
         """Return the layout that ``to_json`` described."""
@@ -164,7 +168,7 @@ class Layout:
 
     def covers(self, feature_set: FeatureSet) -> bool:
         """Tell whether a state of this layout answers every window of a feature set."""
-        both = Layout(tuple(dict.fromkeys((*self.windows, *Layout.of([feature_set]).windows))))
+        both = self.with_all(Layout.of([feature_set]))
         return {name: key.needs() for name, key in both.keys.items()} == {
             name: key.needs() for name, key in self.keys.items()
         }

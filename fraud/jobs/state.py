@@ -38,6 +38,7 @@ def build(
     *,
     as_of: datetime | None = None,
     journal: Path | None = None,
+    besides: Layout | None = None,
 ) -> dict[str, Any]:
     """Write a new online state and put it in a place, where another may be in use.
 
@@ -50,6 +51,7 @@ def build(
         path: The state's folder; the old one serves until the new one is complete.
         as_of: Transactions before it and labels before it are in the state; None takes everything.
         journal: The folder of the service's journal, for what it has and the lake has not yet.
+        besides: What it keeps too, such as what the old one keeps.
 
     Returns:
         ``as_of``, ``transactions``, ``labels``, ``entities``, ``features_versions``, ``path``, ``seconds``;
@@ -62,7 +64,7 @@ def build(
         DiskFullError: The disk is too full.
     """
     started = time.monotonic()
-    layout = Layout.of(feature_sets)
+    layout = Layout.of(feature_sets).with_all(besides)
     replay = Replay(journal if as_of is None else None)
     with building(path) as folder:
         scope = scope_of(lake, layout, late_us=LATE_US, as_of=as_of, version=FORMAT_VERSION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 import time
@@ -9,15 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
+import orjson
 import pytest
 from factories_policy import make_policy
-from factories_train import START, make_bundle, make_lake
+from factories_train import FEATURE_SET, START, make_bundle, make_lake
 
 from cluster import service, wiring
 from cluster.settings import Settings, load
-from fraud.storage import alerts
+from fraud.features import spec
+from fraud.features.spec import FeatureSet
+from fraud.storage import alerts, journal
 from fraud.storage.registry import Registry
 from serve_app import run as serving
 
@@ -25,6 +30,12 @@ pytestmark = pytest.mark.ray
 
 VISIBLE_S = 10.0
 """Within this time every replica has followed."""
+
+
+def other(days: int) -> FeatureSet:
+    """Features that the online state of the first model lacks."""
+    text = FEATURE_SET.to_yaml().replace("1d", f"{days}d")
+    return spec.load_text(text, "test")
 
 
 class Node:
@@ -35,14 +46,14 @@ class Node:
         self.lake = wiring.lake(settings)
         self.registry: Registry = wiring.registry(settings)
         self.url = f"http://{settings.serve.host}:{settings.serve.port}"
-        self._folder = folder
+        self.folder = folder
         self._posted = 0
 
-    def register(self, seed: int) -> str:
-        folder = self._folder / f"bundle-{seed}"
-        make_bundle(folder, seed=seed)
+    def register(self, seed: int, feature_set: FeatureSet = FEATURE_SET) -> str:
+        folder = self.folder / f"bundle-{seed}"
+        make_bundle(folder, seed=seed, feature_set=feature_set)
         with wiring.tracking(self.settings).run("train") as run:
-            self.last = self._folder / "work" / "artifacts" / run.id / "artifacts"
+            self.last = self.folder / "work" / "artifacts" / run.id / "artifacts"
             return self.registry.register(run.id, folder, make_policy("1"))
 
     def promote(self, version: str, alias: str = "champion") -> None:
@@ -92,16 +103,16 @@ class Traffic:
                 said = answer.json()
                 self.answered.append((time.monotonic(), said["model"]["version"], said["policy_version"]))
 
-    def settles(self, expected: Callable[[str, str], bool]) -> float:
+    def settles(self, expected: Callable[[str, str], bool], within_s: float = VISIBLE_S + 5) -> float:
         """Return how long it took until all answers of a second were as expected."""
         began = time.monotonic()
-        while time.monotonic() < began + VISIBLE_S + 5:
+        while time.monotonic() < began + within_s:
             time.sleep(0.1)
             now = time.monotonic()
             recent = [(version, policy) for at, version, policy in self.answered if at > max(began, now - 1)]
             if now > began + 1 and len(recent) > 10 and all(expected(*each) for each in recent):
                 return now - 1 - began
-        raise AssertionError(f"not so after {VISIBLE_S + 5} s: {Counter(recent)}")
+        raise AssertionError(f"not so after {within_s} s: {Counter(recent)}")
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +171,65 @@ def test_damaged_model_promoted_on_purpose_never_serves_and_alerts(node: Node) -
     assert version not in {served for _, served, _ in traffic.answered}
     assert set(traffic.statuses) == {200}
     assert len(alerts.entries(node.lake)) == 1
+
+
+def test_features_that_the_state_lacks_are_built_while_the_old_model_answers(node: Node) -> None:
+    version = node.register(3, other(3))
+    with Traffic(node) as traffic:
+        node.promote(version)
+        built = traffic.settles(lambda served, _: served == version, within_s=40)
+        node.registry.roll_back("champion", "ann", "a test")
+        # What the first model needs was kept.
+        back = traffic.settles(lambda served, _: served == "1")
+    print(f"built after {built:.1f} s, back after {back:.1f} s", traffic.statuses)
+    assert back <= VISIBLE_S
+    assert set(traffic.statuses) == {200}
+    assert {served for _, served, _ in traffic.answered} == {"1", version}
+
+
+def test_challenger_of_other_features_scores_in_the_shadow(node: Node) -> None:
+    version = node.register(4, other(5))
+    node.promote(version, "challenger")
+
+    def shadowed() -> list[dict[str, Any]]:
+        segments = journal.segments(node.folder / "work" / "journal")
+        records = [orjson.loads(record) for segment in segments for record in journal.read(segment)]
+        return [each for each in records if each["record"] == "shadow"]
+
+    with Traffic(node) as traffic:
+        deadline = time.monotonic() + 40
+        while not (found := shadowed()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    assert {each["model"]["version"] for each in found} == {version}
+    assert {served for _, served, _ in traffic.answered} == {"1"}
+    assert set(traffic.statuses) == {200}
+    models = httpx.get(f"{node.url}/v1/models").json()["models"]
+    assert [each["role"] for each in models] == ["champion", "challenger"]
+
+
+def test_deleted_state_is_put_back(node: Node) -> None:
+    state = node.folder / "work" / "state"
+    with Traffic(node) as traffic:
+        time.sleep(1)
+        shutil.rmtree(state)
+        deadline = time.monotonic() + 10
+        while not (state / "data.mdb").is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2)
+    assert (state / "data.mdb").is_file()
+    assert set(traffic.statuses) == {200}
+
+
+def test_journal_is_brought_into_the_lake_in_the_background(node: Node) -> None:
+    with httpx.Client(base_url=node.url) as client:
+        posted = node.score(client).json()["transaction_id"]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        known = node.lake.exists("decisions") and node.lake.read("decisions", columns=["transaction_id"])
+        if known and posted in known.column("transaction_id").to_pylist():
+            return
+        time.sleep(0.5)
+    raise AssertionError("the decision is not in the lake")
 
 
 def test_redeployment_fails_no_request(node: Node) -> None:
