@@ -20,6 +20,7 @@ TIME_PATTERN: Final = (
 
 _TIME: Final = re.compile(TIME_PATTERN)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH: Final = _EPOCH.replace(tzinfo=None)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EARLIEST_US: Final = 946_684_800_000_000
 """The year 2000: anything before is a clock that was never set."""
@@ -98,7 +99,8 @@ def time_us(value: object, name: str, *, latest_us: int) -> int:
 
 def time_text(at_us: int) -> str:
     """Return microseconds since 1970 as RFC 3339 in UTC."""
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    # Without a time zone: it is half as fast with one.
+    return (_NAIVE_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
 
 
 def _text(value: object, name: str, *, shortest: int, longest: int) -> str:

@@ -83,6 +83,13 @@ def test_served_refusal_has_the_documented_shape(url: str, body: bytes, status: 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
+def test_what_a_caller_tells_serve_is_taken_out_before_serve_reads_it(url: str) -> None:
+    hostile = {"x-request-timeout-seconds": "0", "x-request-id": "of-the-caller"}
+    answer = httpx.get(f"{url}/healthz", headers=hostile)
+    # Serve writes the id into an answer that has it: only what runs before Serve can take it out again.
+    assert answer.headers.get_list("x-request-id") == ["of-the-caller"]
+
+
 def test_served_same_request_at_once_gets_one_answer(url: str) -> None:
     async def scenario() -> set[bytes]:
         async with httpx.AsyncClient(base_url=url) as client:
