@@ -69,7 +69,7 @@ def build(
     with building(path) as folder:
         scope = scope_of(lake, layout, late_us=LATE_US, as_of=as_of, version=FORMAT_VERSION)
         entities = dict.fromkeys(layout.keys, 0)
-        with TemporaryDirectory(prefix="state-", dir=path.parent) as parts:
+        with TemporaryDirectory(prefix=f"{folder.name}-", dir=path.parent) as parts:
             spilled = spill(scope, Path(parts), os.cpu_count() or 1)
             create(folder, scope.about, items=_items(spilled, entities), sources=scope.sources)
         replay.into(folder)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -137,6 +137,7 @@ class _File:
             metasync=False,
             writemap=True,
             max_readers=512,
+            create=False,
         )
 
 
@@ -144,18 +145,20 @@ _files: WeakValueDictionary[tuple[int, int], _File] = WeakValueDictionary()
 _opening: Final = Lock()
 
 
-def _file(folder: Path) -> _File:
+def _file(folder: Path) -> _File | None:
+    """Open the file in a folder, or the one that takes its place meanwhile; None where there is none."""
     with _opening:
         while (inode := inode_of(folder)) is not None:
             try:
                 found = _files.get(inode) or _File(folder, inode)
-            except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
-                raise ConfigError(str(folder), f"this is no online state ({error}): {_REMEDY}") from error
-            # Another file may have taken its place meanwhile.
+            except (FileNotFoundError, lmdb.Error) as error:
+                if inode_of(folder) == inode:
+                    raise ConfigError(str(folder), f"this is no online state ({error}): {_REMEDY}") from error
+                continue
             if inode_of(folder) == inode:
                 _files[inode] = found
                 return found
-    raise ConfigError(str(folder), f"there is no online state here: {_REMEDY}")
+    return None
 
 
 def inode_of(folder: Path) -> tuple[int, int] | None:
@@ -165,6 +168,11 @@ def inode_of(folder: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return stat.st_dev, stat.st_ino
+
+
+def _gone(folder: Path) -> Path:
+    """Where a store is moved while another takes its place."""
+    return folder.with_name(f"{folder.name}.gone")
 
 
 def _data(folder: Path) -> Path:
@@ -196,7 +204,11 @@ class LmdbStore:
         if create:
             _data(path).touch()  # LMDB takes an empty file for a new one
         self._path = path
-        self._file = _file(path)
+        # Whoever replaced a store may have died after it was moved away, and before the other was in place.
+        found = _file(path) or _file(_gone(path))
+        if found is None:
+            raise ConfigError(str(path), f"there is no online state here: {_REMEDY}")
+        self._file = found
         self._reserve = Reserve(self._file.lock.descriptor, reserve_bytes)
 
     def turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
@@ -269,9 +281,9 @@ class LmdbStore:
         """Put the folder of this name in the place of this one, whose file stays open where it is in use."""
         if not name or not (fresh := self._path.with_name(name.decode())).is_dir():
             return
-        gone = self._path.with_name(f"{self._path.name}.gone")
-        shutil.rmtree(gone, ignore_errors=True)
-        with suppress(FileNotFoundError):
+        gone = _gone(self._path)
+        if self._path.is_dir():
+            shutil.rmtree(gone, ignore_errors=True)
             self._path.rename(gone)
         fresh.rename(self._path)
         shutil.rmtree(gone, ignore_errors=True)

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from test_state import HANDBOOK, OTHER, START, transaction
 
 from fraud.errors import ConfigError, ConflictError, StateBuiltElsewhereError
 from fraud.features.online import OnlineTransaction
+from fraud.jobs import state as builds
 from fraud.jobs.state import build
 from fraud.jobs.state_follow import follow
 from fraud.storage import state as states
@@ -129,6 +133,53 @@ def test_a_state_as_of_a_time_knows_nothing_younger(lake: Lake, place: Path):
     build(lake, [HANDBOOK], place, as_of=START + timedelta(hours=1))
     assert state.answer("a") is None
     assert count_of(state, "b", 2) == 2.0
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, lake: Lake, place: Path, at: int) -> bool:
+    """Build, but die at a step of putting the new state in place; return whether there is such a step."""
+    steps = count(1)
+
+    def step() -> None:
+        if next(steps) == at:
+            raise KeyboardInterrupt
+
+    def armed(built: Path, path: Path, **options: bool) -> None:
+        owners = (OnlineState, "_bring_over"), (state_store.LmdbStore, "_rename"), (Path, "rename")
+        for owner, name in (*owners, (state_store.LmdbStore, "leave"), (shutil, "rmtree")):
+            patch.setattr(owner, name, stepped(getattr(owner, name), step))
+        state_place.put_in_place(built, path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builds, "put_in_place", armed)
+        try:
+            build(lake, [HANDBOOK, OTHER], place)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def stepped(work: Callable[..., Any], step: Callable[[], None]) -> Callable[..., Any]:
+    def run(*args: Any, **options: Any) -> Any:
+        step()
+        found = work(*args, **options)
+        step()
+        return found
+
+    return run
+
+
+def test_a_builder_may_die_at_any_step(lake: Lake, place: Path, monkeypatch: pytest.MonkeyPatch):
+    state, given, at = OnlineState.open(place), {}, 0
+    is_killed = True
+    while is_killed:
+        at += 1
+        given[at] = answered(state, transaction(f"t{at}", at / 100))
+        is_killed = killed(monkeypatch, lake, place, at)
+        for user in (state, OnlineState.open(place)):
+            assert {step: user.answer(f"t{step}") for step in given} == given, f"killed at step {at}"
+    assert at > 12
+    assert count_of(state, "probe", 5) == at + 2
+    assert sorted(each.name for each in place.parent.iterdir()) == ["lake", "state", "state.lock"]
 
 
 def killed_before_it_renames(monkeypatch: pytest.MonkeyPatch, lake: Lake, place: Path) -> None:

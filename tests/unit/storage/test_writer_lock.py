@@ -160,7 +160,9 @@ def test_a_holder_that_goes_on_in_time_is_left_alone(file: Path):
         assert process.poll() is None
 
 
-def test_a_turn_taken_by_nobody_leaves_no_descriptor_open(file: Path):
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    WriterLock(file)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+def test_a_lock_that_nobody_has_any_more_closes_its_file(file: Path):
+    lock = WriterLock(file)
+    descriptor = Path(f"/proc/self/fd/{lock.descriptor}")
+    assert descriptor.readlink() == file
+    del lock
+    assert not descriptor.exists() or descriptor.readlink() != file
