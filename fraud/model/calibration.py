@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from fraud.errors import BundleError, NotEnoughDataError
@@ -32,19 +33,14 @@ class Calibration:
     def probability(self, scores: Points) -> Points:
         """Return the probability of fraud for each score.
 
-        Every operation is elementwise, so a score gives the same bits whatever scores stand beside it.
-        (``numpy.interp`` takes another path for long inputs, which a compiler may round differently.)
+        A score gives the same bits whatever scores stand beside it. (``numpy.interp`` takes another path for
+        long inputs, which a compiler may round differently.)
 
         Args:
             scores: Scores in [0, 1], shape ``(n,)``; NaN stays NaN.
         """
-        x, y = self._points
-        if len(x) == 1:
-            return np.where(np.isnan(scores), np.nan, y[0])
-        left = np.clip(np.searchsorted(x, scores, side="right") - 1, 0, len(x) - 2)
-        share = (scores - x[left]) / (x[left + 1] - x[left])
-        straight = y[left] + share * (y[left + 1] - y[left])
-        return np.asarray(np.clip(straight, y[left], y[left + 1]), np.float64)
+        probabilities: Points = _probabilities(np.asarray(scores, np.float64), *self._points)
+        return probabilities
 
     def to_json(self) -> dict[str, Any]:
         """Return the points as plain lists."""
@@ -53,6 +49,23 @@ class Calibration:
     @cached_property
     def _points(self) -> tuple[Points, Points]:
         return np.array(self.x, np.float64), np.array(self.y, np.float64)
+
+
+@njit(nogil=True, cache=True)
+def _probabilities(scores: Any, x: Any, y: Any) -> Any:  # pragma: no cover
+    found = np.empty(len(scores))
+    for place in range(len(scores)):
+        score = scores[place]
+        if np.isnan(score):
+            found[place] = np.nan
+        elif len(x) == 1:
+            found[place] = y[0]
+        else:
+            left = min(max(np.searchsorted(x, score, side="right") - 1, 0), len(x) - 2)
+            share = (score - x[left]) / (x[left + 1] - x[left])
+            straight = y[left] + share * (y[left + 1] - y[left])
+            found[place] = min(max(straight, y[left]), y[left + 1])
+    return found
 
 
 def from_json(raw: Mapping[str, Any], *, path: str) -> Calibration:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -83,6 +84,15 @@ def test_the_same_parts_have_the_same_digest(tmp_path):
 
 def test_other_metadata_is_another_digest(tmp_path):
     assert write(tmp_path / "a") != write(tmp_path / "b", metadata={"params": {}})
+
+
+def test_rows_alone_and_in_threads_have_the_bits_of_many(tmp_path):
+    write(tmp_path)
+    loaded = bundle.load(tmp_path)
+    rows = np.where(np.random.default_rng(1).random(ROWS.shape) < 0.2, np.float32(np.nan), ROWS)
+    with ThreadPoolExecutor(4) as threads:
+        alone = [*threads.map(lambda row: loaded.scores(row[None]).item(), rows)]
+    np.testing.assert_array_equal(alone, loaded.scores(rows))
 
 
 def test_golden_rows_are_drawn_from_edges():
