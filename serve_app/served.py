@@ -75,7 +75,7 @@ class Swaps(Protocol):
     """What the watcher tells of itself."""
 
     def swapped(self, version: str) -> None:
-        """Another model serves."""
+        """A model serves from now on."""
 
     def count(self, name: str) -> None:
         """One more of a counter."""
@@ -160,6 +160,8 @@ class Watcher:
         names = read_pointer(pointer)
         self.served = self._champion(names)
         self.challenger = self._challenger(names)
+        if swaps is not None:
+            swaps.swapped(self.served.version)
 
     async def follow(self) -> None:
         """Look at the pointer for ever; what cannot be loaded never serves, the old model stays."""

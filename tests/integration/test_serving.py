@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
+import ray
 from factories_serve import CATALOGUE, MONEY, journalled, make_places, make_served, transaction
 
 from fraud.errors import ClusterError
@@ -121,6 +124,45 @@ def test_served_model_is_swapped_without_a_failed_request(url: str, places: Plac
         if versions[-1] == "2":
             break
     assert versions[-1] == "2"
+
+
+def test_served_requests_are_counted_and_refusals_logged(url: str, places: Places) -> None:
+    score(url, transaction_id="counted")
+    assert httpx.post(f"{url}/v1/score", content=b"{", headers={"x-request-id": "seen-1"}).status_code == 422
+    (node,) = ray.nodes()
+    metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    wanted = (
+        r'ray_fraud_decisions_total\{[^}]*decision="approve"[^}]*deployment="fraud"',
+        r'ray_fraud_refusals_total\{[^}]*code="invalid_json"',
+        r'ray_fraud_stage_seconds_bucket_total\{[^}]*stage="total"',
+        r'ray_fraud_model\{[^}]*model_version="\d"[^}]*\} 1.0',
+        r"ray_fraud_disk_free_bytes\{",
+        r"ray_fraud_state_age_seconds\{",
+    )
+    deadline, missing = time.monotonic() + 40, list(wanted)
+    while missing and time.monotonic() < deadline:
+        time.sleep(1)
+        page = httpx.get(metrics, timeout=10).text
+        missing = [pattern for pattern in wanted if not re.search(pattern, page)]
+    assert missing == []
+    logs = Path(node["ObjectStoreSocketName"]).parents[1] / "logs" / "serve"
+    lines = [
+        orjson.loads(line)
+        for file in logs.glob("replica_fraud_fraud_*.log")
+        for line in file.read_bytes().splitlines()
+    ]
+    (refusal,) = [line for line in lines if line.get("request_id") == "seen-1"]
+    assert (refusal["message"], refusal["code"]) == ("request refused", "invalid_json")
+    assert not {"counted", "tok-1"} & {str(value) for line in lines for value in line.values()}
+
+
+def test_documentation_of_the_service_needs_no_network(url: str) -> None:
+    page = httpx.get(f"{url}/docs")
+    assert page.status_code == 200
+    assert "https://" not in page.text
+    assert {"/v1/score", "/v1/score/batch", "/v1/events", "/v1/labels"} <= {
+        *httpx.get(f"{url}/openapi.json").json()["paths"]
+    }
 
 
 def test_second_service_on_the_port_is_refused(url: str, settings: ServeSettings, tmp_path: Path) -> None:
