@@ -89,11 +89,10 @@ class Keys:
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY_S
             self._reload()
-        kind, _, rest = token.partition(b"_")
-        caller = self._callers.get(rest.partition(b"_")[0])
+        caller = self._callers.get(token.removeprefix(b"fk_").partition(b"_")[0])
         given = hashlib.sha256(token).digest()
         is_right = hmac.compare_digest(given, caller.digest if caller else _NO_DIGEST)
-        if caller is None or not is_right or kind != b"fk" or caller.expires_s <= time.time():
+        if caller is None or not is_right or caller.expires_s <= time.time():
             return None
         return caller
 
