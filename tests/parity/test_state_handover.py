@@ -121,10 +121,10 @@ def test_a_decision_upon_what_the_old_state_saw_is_kept_with_its_transaction(lak
     build(lake, [HANDBOOK], place)
     body = decision(one)
     assert state.keep([(one, body)]) == [body]
-    assert answered(state, one) == body
     assert count_of(state, "b", 2) == 3.0
     with pytest.raises(ConflictError):
         answered(state, transaction("a", 1, terminal_id="n"))
+    assert answered(state, one) == body
 
 
 def test_a_state_as_of_a_time_knows_nothing_younger(lake: Lake, place: Path):
