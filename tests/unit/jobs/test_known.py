@@ -1,0 +1,59 @@
+"""The same transaction from the endpoint and from a file: what counts as the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from factories import transaction_table
+from factories_journal import NOON
+
+from fraud.jobs.known import compare
+from fraud.schema import ENDPOINT
+
+POSTED = {"ingest_id": f"{ENDPOINT}segment"}
+DECLINED = {"status": "declined", "status_time": NOON}
+
+
+def second_is(first: dict[str, Any], second: dict[str, Any]) -> str:
+    rows = [{"transaction_id": "a", "event_time": NOON, **each} for each in (first, second)]
+    repeated, equal = compare(pa.concat_tables([transaction_table([row]) for row in rows]))
+    assert repeated.tolist() == [False, True]
+    return "equal" if equal[1] else "conflict"
+
+
+@pytest.mark.parametrize(
+    ("posted", "said", "found"),
+    [
+        ({}, {}, "equal"),
+        ({}, {"status": "approved"}, "equal"),
+        ({}, {"status": "reversed", "status_time": NOON}, "equal"),
+        (DECLINED, {}, "equal"),
+        (DECLINED, {"status": "declined"}, "equal"),
+        (DECLINED, {"status": "approved"}, "conflict"),
+        ({}, {"amount_minor": 7}, "conflict"),
+        (DECLINED, {"card_id": "other"}, "conflict"),
+    ],
+)
+def test_a_file_after_the_endpoint(posted: dict[str, Any], said: dict[str, Any], found: str):
+    assert second_is({**POSTED, **posted}, said) == found
+
+
+@pytest.mark.parametrize(
+    ("said", "posted", "found"),
+    [
+        ({}, {}, "equal"),
+        ({"status": "approved"}, {}, "equal"),
+        ({"status": "approved"}, DECLINED, "equal"),
+        ({}, DECLINED, "equal"),
+        ({"amount_minor": 7}, {}, "conflict"),
+    ],
+)
+def test_the_endpoint_after_a_file(said: dict[str, Any], posted: dict[str, Any], found: str):
+    assert second_is(said, {**POSTED, **posted}) == found
+
+
+@pytest.mark.parametrize("changes", [{"status": "approved"}, {"status_time": NOON}])
+def test_between_files_every_word_counts(changes: dict[str, Any]):
+    assert second_is({}, changes) == "conflict"
