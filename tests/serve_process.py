@@ -78,10 +78,14 @@ class Service:
         return int(self.ask("status")["running"])
 
     def await_ready(self, count: int, *, within_s: float) -> float:
-        """Wait until so many replicas run, and no others; return how long it took."""
+        """Wait until so many replicas run, and no others; return how long it took.
+
+        Serve may not know yet of one that died, so their processes are counted too.
+        """
         began = time.monotonic()
-        while (found := self.ask("status")) != {"running": count, "others": 0}:
-            assert time.monotonic() < began + within_s, found
+        wanted = {"running": count, "others": 0}
+        while len(pids := self.replicas()) != count or self.ask("status") != wanted:
+            assert time.monotonic() < began + within_s, pids
             time.sleep(0.1)
         return time.monotonic() - began
 

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import orjson
 from load import Plan
+from support.generator import Generator
 from support.served_model import APPROVE_ALL, REVIEW_ALL, point, prepare
 from support.tally import Report, percentiles
 
@@ -79,34 +80,6 @@ class Bar:
     def most(cls, what: str, wanted: float, seen: float | None) -> Bar:
         """A bar from above."""
         return cls(what, f"<= {wanted:g}", seen, None if seen is None else seen <= wanted)
-
-
-class Generator:
-    """``load.py`` as a process of its own."""
-
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        """Start it."""
-        self._samples = folder / f"samples-{time.monotonic_ns()}.npy"
-        given = {name: value for name, value in asdict(plan).items() if value not in ("", 0, 0.0)}
-        options = [
-            text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))
-        ]
-        self.began = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "load.py"), *options, "--samples", str(self._samples)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def report(self) -> Report:
-        """Wait for its end."""
-        said, _ = self._process.communicate()
-        return Report(**json.loads(said))
-
-    def samples(self) -> np.ndarray:
-        """Intended start and latency in seconds, and status, of every attempt, in the order of the starts."""
-        found = np.load(self._samples)
-        return found[np.argsort(found[:, 0], kind="stable")]
 
 
 class Bench:
