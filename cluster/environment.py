@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Final
 
+from serve_app.options import IMPATIENT
+
 DEFAULTS: Final = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -44,6 +46,12 @@ LOCAL_DEFAULTS: Final = {
 def set_local_defaults() -> None:
     """Set what suits a Ray of this machine alone, where it is not set."""
     for variable, value in LOCAL_DEFAULTS.items():
+        os.environ.setdefault(variable, value)
+
+
+def set_impatient() -> None:
+    """Give up on MLflow soon, where it is not set otherwise: what is in place serves without it."""
+    for variable, value in IMPATIENT.items():
         os.environ.setdefault(variable, value)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cluster import environment
 from cluster.command import Report, command, echo, tell, write
 from cluster.options import Config, LakeUri, Reference, WorkDir
 
@@ -35,6 +36,7 @@ def serve(
 
         write(serving.config(settings, model))
         return
+    environment.set_impatient()
     with connect(settings.ray, name="fraud serve"):
         from cluster.service import run  # imports Ray Serve, which reads its environment then
 

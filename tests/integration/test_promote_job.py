@@ -13,7 +13,9 @@ from factories_policy import make_policy
 from factories_train import FEATURE_SET, START, make_bundle, make_lake
 
 from fraud.errors import ChangedMeanwhileError, ConfigError, PromotionRefusedError
+from fraud.features import spec
 from fraud.jobs import featurize, promote, proof
+from fraud.jobs import state as states
 from fraud.jobs.promote import Terms
 from fraud.settings import FeatureSettings, LabelSettings, PolicySettings, PromotionSettings
 from fraud.storage.lake import Lake
@@ -56,7 +58,18 @@ def register(store, registry, tmp_path, **changes):
         return registry.register(run.id, folder, POLICY)
 
 
-def run(lake, registry, tmp_path, version, *, alias="champion", force=False, terms=TERMS, reason="better"):
+def run(
+    lake,
+    registry,
+    tmp_path,
+    version,
+    *,
+    alias="champion",
+    force=False,
+    terms=TERMS,
+    reason="better",
+    state=None,
+):
     return promote.run(
         lake,
         registry,
@@ -68,6 +81,7 @@ def run(lake, registry, tmp_path, version, *, alias="champion", force=False, ter
         terms=terms,
         cache=tmp_path / "cache",
         reports=tmp_path / "reports",
+        state=state,
     )
 
 
@@ -210,3 +224,20 @@ def test_another_promotion_meanwhile_ends_this_one(lake, store, registry, tmp_pa
     with pytest.raises(ChangedMeanwhileError):
         run(lake, registry, tmp_path, "1", terms=replace(TERMS, first=date(2026, 3, 1)))
     assert registry.resolve("champion").version == "2"
+
+
+def test_a_model_whose_features_the_online_state_lacks_waits_for_it_or_is_forced(
+    lake, store, registry, tmp_path, ray_cluster
+):
+    register(store, registry, tmp_path)
+    path = tmp_path / "state"
+    narrow = spec.load_text(FEATURE_SET.to_yaml().replace("1d", "1h"), "narrow")
+    states.build(lake, [narrow], path)
+    with pytest.raises(PromotionRefusedError, match="the online state keeps less"):
+        run(lake, registry, tmp_path, "1", state=path)
+    states.build(lake, [FEATURE_SET], path)
+    passed = run(lake, registry, tmp_path, "1", state=path)
+    assert checks(passed["gate"])["online_state"]["passed"]
+    states.build(lake, [narrow], path)
+    register(store, registry, tmp_path)
+    assert run(lake, registry, tmp_path, "2", state=path, force=True)["how"] == "forced"

@@ -20,6 +20,7 @@ from factories_train import FEATURE_SET, START, make_bundle, make_lake
 
 from cluster import service, wiring
 from cluster.settings import Settings, load
+from fraud.errors import ConfigError
 from fraud.features import spec
 from fraud.features.spec import FeatureSet
 from fraud.storage import alerts, journal
@@ -230,6 +231,19 @@ def test_journal_is_brought_into_the_lake_in_the_background(node: Node) -> None:
             return
         time.sleep(0.5)
     raise AssertionError("the decision is not in the lake")
+
+
+def test_service_starts_from_what_is_in_place_while_the_registry_is_away(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = node.settings.mlflow.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
+    settings = node.settings.model_copy(update={"mlflow": away})
+    told: list[str] = []
+    assert service.prepare(settings, "champion", told.append).version == "1"
+    assert "serving version 1, which is in place" in told[0]
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:9"):
+        service.prepare(settings, "2", told.append)
 
 
 def test_redeployment_fails_no_request(node: Node) -> None:

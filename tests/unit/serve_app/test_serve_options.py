@@ -77,7 +77,7 @@ def test_frozen_replica_is_out_within_20_seconds() -> None:
 
 def test_steward_leaves_all_cpus_to_the_replicas_and_never_runs_twice() -> None:
     options = steward_options()
-    assert (options["num_replicas"], options["ray_actor_options"]) == (1, {"num_cpus": 0})
+    assert (options["num_replicas"], options["ray_actor_options"]["num_cpus"]) == (1, 0)
     # Serve's own default, 0, stops the old one before the new one starts.
     assert "max_surge_percent" not in options
 
