@@ -39,7 +39,14 @@ class _Tally:
 
 
 def run(
-    lake: Lake, feature_set: FeatureSet, *, url: str, since: datetime, rows: int, model_version: str
+    lake: Lake,
+    feature_set: FeatureSet,
+    *,
+    url: str,
+    since: datetime,
+    rows: int,
+    model_version: str,
+    api_key: str = "",
 ) -> dict[str, Any]:
     """Post the first transactions since a time and compare with their rows in ``scores``.
 
@@ -50,6 +57,7 @@ def run(
         since: The first event time.
         rows: How many transactions to post.
         model_version: The version both sides scored with.
+        api_key: May score and label; empty where the endpoint asks for none.
 
     Returns:
         ``posted``, ``labels``, ``equal``, ``different``, up to five ``differences``, ``p50_ms``, ``p99_ms``,
@@ -62,7 +70,7 @@ def run(
     started = time.monotonic()
     expected = _batch_scores(lake, since, model_version)
     tally = _Tally()
-    client = _Client(url)
+    client = _Client(url, api_key)
     labels = iter(_labels(lake, since))
     due = next(labels, None)
     for transaction in _transactions(lake, feature_set, since, rows, set(expected)):
@@ -166,14 +174,17 @@ def _wire(row: dict[str, Any]) -> bytes:
 class _Client:
     """One kept-alive connection."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, api_key: str) -> None:
         address = urlsplit(url)
         self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
         self._connection = HTTPConnection(address.hostname or "127.0.0.1", address.port or 80, timeout=30)
 
     def post(self, path: str, body: bytes) -> dict[str, Any]:
         try:
-            self._connection.request("POST", path, body, {"Content-Type": "application/json"})
+            self._connection.request("POST", path, body, self._headers)
             response = self._connection.getresponse()
             answer: dict[str, Any] = json.loads(response.read())
         except (OSError, ValueError) as error:

@@ -24,6 +24,7 @@ from serve_app import run as serving
 from serve_app import served, steward
 from serve_app.app import build
 from serve_app.install import install
+from serve_app.keys import check_exposure
 from serve_app.places import Places
 from serve_app.served import CHALLENGER, CHAMPION, Pointer, Served
 from serve_app.steward import Charge
@@ -229,6 +230,7 @@ def _application(
 
 @contextmanager
 def _serving(settings: Settings, application: Application) -> Iterator[str]:
+    check_exposure(settings.serve)
     try:
         yield serving.start(application, settings.serve)
     finally:
@@ -244,7 +246,8 @@ def _curl(url: str, settings: Settings) -> str:
         "currency": settings.money.base_currency,
         **dict.fromkeys(settings.serve.entities, "1"),
     }
-    return f"curl -H 'Content-Type: application/json' -d '{json.dumps(transaction)}' {url}/v1/score"
+    key = ' -H "Authorization: Bearer $SCORING_API_KEY"' if settings.serve.keys_file else ""
+    return f"curl -H 'Content-Type: application/json'{key} -d '{json.dumps(transaction)}' {url}/v1/score"
 
 
 def _pointer(settings: Settings) -> Path:

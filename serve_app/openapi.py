@@ -122,10 +122,10 @@ class Answers(_Document):
 
 _REQUIRED: Final = ["transaction_id", "event_time", "amount_minor", "currency"]
 _CODES: Final[dict[int, tuple[str, str]]] = {
-    400: ("disconnected", "The body did not arrive whole."),
     401: ("unauthorized", "No key, or none that is valid."),
     403: ("forbidden", "The key has another scope."),
     404: ("unknown_decision", "There is no such decision here."),
+    405: ("method_not_allowed", "The path is called by POST."),
     408: ("body_timeout", "The body did not arrive in time."),
     409: ("conflict", "This transaction_id came before, with another body."),
     413: ("body_too_large", "The body is longer than allowed."),
@@ -136,6 +136,8 @@ _CODES: Final[dict[int, tuple[str, str]]] = {
         "The body cannot be used as it is.",
     ),
     429: ("rate_limited, overloaded", "Too many requests: wait as long as the header Retry-After says."),
+    431: ("headers_too_large", "The headers are longer than 8 KiB."),
+    500: ("internal", "The service failed: send the same request again."),
     503: ("not_ready", "The answer could not be made durable: send the same request again."),
 }
 
@@ -155,7 +157,7 @@ def not_ready() -> dict[int | str, dict[str, Any]]:
 
 def operations(settings: ServeSettings) -> dict[str, dict[str, Any]]:
     """Return what FastAPI is told of each path that is posted to."""
-    refusals = responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 503)
+    refusals = responses(*(status for status in _CODES if status != HTTPStatus.NOT_FOUND))
     score = {name: value for name, value in _transaction(settings).items() if name != "kind"}
     one = {"kind": _kind(SCORED_KINDS), **score}
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +80,10 @@ def replay(
     rows: Annotated[int, typer.Option(help="Transactions to post.")] = 1_000,
     model: Reference = "champion",
 ) -> Report:
-    """Post past transactions to the running endpoint and compare with their batch scores."""
+    """Post past transactions to the running endpoint and compare with their batch scores.
+
+    Where the endpoint asks for a key, it is the one in SCORING_API_KEY.
+    """
     from cluster import wiring
     from cluster.replay import run
     from cluster.settings import load
@@ -93,6 +97,7 @@ def replay(
         since=since.replace(tzinfo=UTC),
         rows=rows,
         model_version=ref.version,
+        api_key=os.environ.get("SCORING_API_KEY", ""),
     )
 
 
