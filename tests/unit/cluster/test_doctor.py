@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 from factories_serve import FEATURE_SET, make_served
 
-from cluster import doctor, doctor_service
+from cluster import doctor, doctor_service, wiring
 from cluster.settings import Settings, load
 from fraud.features.layout import Layout
 from fraud.storage import journal, state
@@ -126,6 +127,32 @@ def test_a_damaged_model_in_place_is_named(checked: Checked, tmp_path: Path) -> 
     make_served(models).rename(models / "serving.json")
     (models / "bundle-1" / "booster.json").write_text("{}")
     assert not checked("served model")["ok"]
+
+
+class Registry:
+    """A registry whose champion is one version."""
+
+    def __init__(self, version: str, digest: str) -> None:
+        self._champion = SimpleNamespace(version=version, digest=digest)
+
+    def resolve(self, alias: str) -> SimpleNamespace:
+        assert alias == "champion"
+        return self._champion
+
+
+def test_a_model_in_place_that_is_not_the_champion_is_named(
+    checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "work" / "models"
+    models.mkdir(parents=True)
+    make_served(models).rename(models / "serving.json")
+    digest = orjson.loads((models / "serving.json").read_bytes())["digest"]
+    monkeypatch.setattr(wiring, "registry", lambda _: Registry("1", digest))
+    assert checked("served model")["ok"]
+    monkeypatch.setattr(wiring, "registry", lambda _: Registry("2", "0" * 64))
+    found = checked("served model")
+    assert not found["ok"]
+    assert "version 1 is in place and the registry's champion is 2" in found["detail"]
 
 
 def test_the_state_tells_as_of_when_it_is(checked: Checked, tmp_path: Path) -> None:

@@ -88,6 +88,23 @@ def test_busy_state_is_answered_by_the_fallback_within_the_deadline(places: Plac
     assert journalled(places)[0]["features"] is None
 
 
+def test_answers_without_a_score_are_logged_and_counted(
+    places: Places, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> dict[Any, float]:
+        async with running_client(places, deadline_s=0.1) as (client, replica):
+            with busy(places):
+                body = {"transactions": [transaction(), transaction(transaction_id="tx-2")]}
+                await client.post("/v1/score/batch", json=body, headers={"x-request-id": "r-1"})
+            return replica.telemetry.totals()
+
+    totals = asyncio.run(scenario())
+    assert totals["fraud_decisions", "approve", "state_busy"] == 2
+    (record,) = [record for record in caplog.records if record.message == "request degraded"]
+    facts = {name: vars(record)[name] for name in ("request_id", "cause", "transactions")}
+    assert facts == {"request_id": "r-1", "cause": "state_busy", "transactions": 2}
+
+
 def test_degraded_answer_is_the_answer_once_the_state_can_be_asked(places: Places) -> None:
     async def scenario() -> None:
         async with running_client(places, deadline_s=0.1) as (client, _):
