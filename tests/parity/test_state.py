@@ -20,6 +20,7 @@ from fraud.errors import ConfigError, ConflictError, FormatVersionError, SchemaE
 from fraud.features.definition import Event, naive_features
 from fraud.features.online import OnlineTransaction
 from fraud.features.spec import FeatureSet, load, load_text
+from fraud.features.track import Track
 from fraud.jobs.state import build
 from fraud.storage.lake import Lake
 from fraud.storage.state import OnlineState
@@ -144,6 +145,27 @@ def test_one_state_serves_two_versions_of_the_features(lake: Lake, tmp_path: Pat
     young = label_table([row for row in labels.to_pylist() if row["label_time"] < split])
     feed(state, [HANDBOOK, OTHER], events(transactions, young), after(transactions, split))
     state.close()
+
+
+def test_a_batch_sees_what_its_transactions_one_by_one_see(lake: Lake, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(Track, "chunk_rows", lambda *_: 2)
+    transactions, _ = fill(lake)
+    split = START + timedelta(days=50)
+    rows = after(transactions, split)
+    late_and_again = [*rows[5:], *rows[:8]]  # the first ones come late, some of them a second time
+    items = [(online(row), row["transaction_id"].encode()) for row in late_and_again]
+    found = []
+    for name in ("batch", "single"):
+        build(lake, [OTHER], tmp_path / name, as_of=split)
+        state = OnlineState.open(tmp_path / name)
+        found.append(
+            state.observe_all(OTHER, items)
+            if name == "batch"
+            else [state.observe(OTHER, *item) for item in items]
+        )
+        state.close()
+    assert len(found[0]) == len(items) > 20
+    np.testing.assert_array_equal(*found)
 
 
 def test_restored_copy_goes_on_as_the_state_would_have(lake: Lake, tmp_path: Path):
