@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from typing import Final
@@ -33,16 +32,22 @@ class CatchUp:
 
     def __init__(self, state: OnlineState) -> None:
         self._state = state
-        self._waiting: deque[tuple[OnlineTransaction, bytes, bytes]] = deque(maxlen=_MOST)
+        self._waiting: dict[str, tuple[OnlineTransaction, bytes, bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, asked: Sequence[Asked], decided: Sequence[Decided]) -> None:
         """Have decisions brought in."""
-        self._waiting.extend(
-            (each.transaction, each.digest, own.record) for each, own in zip(asked, decided, strict=True)
-        )
+        for each, own in zip(asked, decided, strict=True):
+            self._waiting[each.transaction.transaction_id] = (each.transaction, each.digest, own.record)
+        while len(self._waiting) > _MOST:
+            del self._waiting[next(iter(self._waiting))]
+
+    def record(self, transaction_id: str) -> bytes | None:
+        """Return the record of a decision that waits, if it is one."""
+        found = self._waiting.get(transaction_id)
+        return None if found is None else found[2]
 
     async def follow(self) -> None:
         """Bring in what waits, for ever."""
@@ -57,13 +62,13 @@ class CatchUp:
                 )
 
     async def _some(self) -> None:
-        some = list(islice(self._waiting, _AT_ONCE))
+        some = dict(islice(self._waiting.items(), _AT_ONCE))
         async with self._state.turn(time.monotonic() + _TURN_S):
-            for transaction, digest, record in some:
+            for transaction, digest, record in some.values():
                 try:
                     self._state.record(transaction, digest)
                 except ConflictError:
                     continue  # another body came first and has its own answer
                 self._state.keep([(transaction, record)])
-        for _ in some:
-            self._waiting.popleft()
+        for transaction_id in some:
+            self._waiting.pop(transaction_id, None)

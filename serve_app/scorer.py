@@ -226,23 +226,34 @@ class Scorer:
                 return self._state.keep(
                     [(each.transaction, mine.record) for each, mine in zip(asked, own, strict=True)]
                 )
-        except _UNREACHABLE:
-            self._parts.catch_up.add(asked, own)
-            return [mine.record for mine in own]
+        except _UNREACHABLE as error:
+            # Answered now, it could be answered otherwise by the replica that keeps its own first.
+            raise _not_durable() from error
 
     async def _degraded(
         self, asked: Sequence[Asked], call: Call, ready: _Ready, cause: str
     ) -> list[bytes | RequestError]:
-        """Decide without the state."""
-        own = [self._fall_back(each, ready, cause) for each in asked]
-        await self._write(*(mine.record for mine in own))
-        self._parts.catch_up.add(asked, own)
+        """Decide without writing to the state; what it holds already, or waits for it, is the answer."""
+        known = [self._known(each) for each in asked]
+        fresh = [each for each, record in zip(asked, known, strict=True) if record is None]
+        own = [self._fall_back(each, ready, cause) for each in fresh]
+        made = iter(own)
+        stored = [next(made).record if record is None else record for record in known]
+        await self._write(*stored)
+        self._parts.catch_up.add(fresh, own)
         for mine in own:
             self._telemetry.decided(mine.decision, degraded=cause)
         self._parts.access_log.degraded(
             call.request_id, caller=call.caller, cause=cause, transactions=len(own)
         )
-        return [mine.answer for mine in own]
+        return [
+            _answer(record) if each.request in record else _different_body()
+            for each, record in zip(asked, stored, strict=True)
+        ]
+
+    def _known(self, asked: Asked) -> bytes | None:
+        transaction_id = asked.transaction.transaction_id
+        return self._parts.catch_up.record(transaction_id) or self._state.answer(transaction_id)
 
     def _fall_back(self, asked: Asked, ready: _Ready, cause: str) -> Decided:
         policy, budget = ready.served.policy, self._parts.budget

@@ -120,6 +120,29 @@ def test_degraded_answer_is_the_answer_once_the_state_can_be_asked(places: Place
     assert last["features"][FEATURE_SET.names.index("card_id_count_1d")] == 2.0
 
 
+def test_stored_answer_is_given_while_the_state_is_busy(places: Places) -> None:
+    async def scenario() -> None:
+        async with running_client(places, deadline_s=0.05) as (client, _):
+            first = await score(client)
+            with busy(places):
+                assert await score(client) == first
+                other = await client.post("/v1/score", json=transaction(amount_minor=1))
+                assert other.status_code == 409
+
+    asyncio.run(scenario())
+    assert {record["degraded"] for record in journalled(places)} == {None}
+
+
+def test_degraded_answer_is_given_again_while_the_state_is_busy(places: Places) -> None:
+    async def scenario() -> None:
+        async with running_client(places, deadline_s=0.05) as (client, _):
+            with busy(places):
+                assert await score(client) == await score(client)
+
+    asyncio.run(scenario())
+    assert len({record["answer"]["decided_at"] for record in journalled(places)}) == 1
+
+
 def test_degraded_reviews_stay_within_the_reviews_of_a_day(places: Places) -> None:
     async def scenario() -> None:
         async with running_client(places, deadline_s=0.05) as (client, _):
