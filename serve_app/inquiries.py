@@ -14,7 +14,7 @@ from fraud.model import bundle as bundles
 from fraud.model.bundle import Bundle
 from fraud.storage import journal as journals
 from fraud.storage.state import OnlineState
-from serve_app import clock
+from serve_app import clock, progress
 from serve_app.errors import UnknownDecisionError
 from serve_app.places import Places
 from serve_app.served import Served, Watcher
@@ -118,6 +118,7 @@ class Inquiries:
             "policy_version": served.policy.version,
             "state_as_of": as_of.isoformat(),
             "state_age_s": round(clock.now_us() / 1e6 - as_of.timestamp(), 3),
+            "building": progress.building(self._places.pointer),
             "replicas": sum(map(journals.is_open, journals.segments(self._places.journal))),
         }
 

@@ -51,7 +51,7 @@ class Replica:
         self.telemetry = Telemetry()
         self.access_log = AccessLog(settings.deadline_s * _SLOW_SHARE)
         self._state = OnlineState.open(places.state, reserve_bytes=settings.disk_reserve_bytes)
-        self._watcher = Watcher(places.pointer, settings.pointer_poll_s, self._state.check, self.telemetry)
+        self._watcher = Watcher(places.pointer, settings.pointer_poll_s, self._state.prepare, self.telemetry)
         self._places = places
         self._reserve_bytes = settings.disk_reserve_bytes
         self._journal = Journal(places.journal, segment_bytes=settings.journal_segment_bytes)

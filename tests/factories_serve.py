@@ -101,9 +101,9 @@ def point(folder: Path, version: str, digest: str) -> Path:
     return fresh.rename(folder / "pointer.json")
 
 
-def make_places(folder: Path) -> Places:
-    """Everything a replica opens, in one folder."""
-    state.create(folder / "state", state.empty(Layout.of([FEATURE_SET]), datetime(2026, 1, 1, tzinfo=UTC)))
+def make_places(folder: Path, *, kept: FeatureSet = FEATURE_SET) -> Places:
+    """Everything a replica opens, in one folder; the state keeps what a feature set needs."""
+    state.create(folder / "state", state.empty(Layout.of([kept]), datetime(2026, 1, 1, tzinfo=UTC)))
     return Places(make_served(folder), folder / "state", folder / "journal")
 
 

@@ -53,16 +53,16 @@ class OnlineTransaction:
         object.__setattr__(self, "tie", tie(self.transaction_id))
 
     def number(self, name: str) -> float:
-        """Return a numeric attribute, NaN where it is missing."""
+        """Return a numeric attribute, NaN where it is missing or a text, as the lake would have it."""
         value = self.attributes.get(name)
-        return np.nan if value is None else float(value)
+        return np.nan if value is None or isinstance(value, str) else float(value)
 
     def text(self, name: str) -> int:
-        """Return the number of a text, ``NO_TEXT`` where it is missing; a request never has a status."""
+        """Return the number of a text, ``NO_TEXT`` where it is missing or a number."""
         if name == "kind":
             return text_number(self.kind)
         value = self.entities[name] if name in self.entities else self.attributes.get(name)
-        return text_number(None if value is None else str(value))
+        return text_number(value if isinstance(value, str) else None)
 
     def entity(self, columns: tuple[str, ...]) -> int | None:
         """Return the number of an entity, None where the transaction has no such id."""

@@ -183,6 +183,15 @@ class OnlineState:
         self._look()
         self._records.check(feature_set)
 
+    def prepare(self, feature_set: FeatureSet) -> None:
+        """Check a feature set, and compile what computes it before the first transaction waits for that.
+
+        Raises:
+            ConfigError: The state keeps less than the windows need.
+        """
+        self._look()
+        self._records.prepare(feature_set)
+
     def turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
         """Have the one turn to write to the state inside ``async with``; waiting blocks no event loop.
 

@@ -67,6 +67,10 @@ class Records:
                 "run `fraud state build` with all feature sets it is to serve",
             )
 
+    def prepare(self, feature_set: FeatureSet) -> None:
+        """Make ready to compute a feature set; raise ConfigError where the state does not answer it."""
+        self._features(feature_set)
+
     def observe(
         self, pages: Pages, feature_set: FeatureSet, transaction: OnlineTransaction, digest: bytes
     ) -> Floats | bytes:

@@ -369,6 +369,30 @@ def test_pointer_to_another_digest_is_refused(places: Places) -> None:
         Watcher(places.pointer, 1, accept_any)
 
 
+def test_attribute_of_another_type_that_only_the_state_keeps_is_missing(tmp_path: Path) -> None:
+    wider = (
+        FEATURES
+        + """
+  - window: card_id
+    of: risk
+    stats: [sum]
+    spans: [1d]
+  - window: card_id
+    of: device
+    stats: [distinct]
+    spans: [1d]
+"""
+    )
+    places = make_places(tmp_path, kept=spec.load_text(wider, "wider.yaml"))
+
+    async def scenario(client: httpx.AsyncClient, _: Replica) -> None:
+        odd = {"channel": "web", "risk": "high", "device": 7}
+        assert (await score(client, attributes=odd)).status_code == 200
+        assert (await score(client, transaction_id="tx-2", attributes={"risk": 1})).status_code == 200
+
+    run(places, scenario)
+
+
 def test_status_routes_answer(places: Places) -> None:
     async def scenario(client: httpx.AsyncClient, replica: Replica) -> None:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
