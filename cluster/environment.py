@@ -16,6 +16,10 @@ DEFAULTS: Final = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.serve_headers.middlewares",
     # A replica that accepts connections and answers nothing gets no requests after two of these.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+    # A frozen replica is killed at once: it would not hear that it should end. The journal has its answers.
+    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+    # Ray runs workers at niceness 15, replicas too: whatever else runs here would come before answers.
+    "RAY_worker_niceness": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     # A busy machine starts workers slowly; a frozen worker is noticed; a short training is not waited for.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
