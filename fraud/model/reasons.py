@@ -13,7 +13,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from fraud.features.spec import FeatureSet
-from fraud.model.contributions import contributions, leaves
+from fraud.model.contributions import contributions, forest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Explainer:
     def __init__(self, booster: xgb.Booster, feature_set: FeatureSet) -> None:
         """Read the booster's trees; the features are in its order."""
         codes = [measure.code for measure in feature_set.measures.values()]
-        self._leaves = leaves(booster)
+        self._forest = forest(booster)
         self._codes = tuple(dict.fromkeys(codes))
         self._code = np.array([self._codes.index(code) for code in codes])
         self._features = [np.flatnonzero(self._code == place) for place in range(len(self._codes))]
@@ -50,11 +50,11 @@ class Explainer:
             matrix: Only the rows asked about, shape ``(n, features)``.
             most: The most causes a row gets.
         """
-        return [self._of_row(row, most) for row in contributions(self._leaves, matrix)]
+        return [self._of_row(row, most) for row in contributions(self._forest, matrix)]
 
     def contributions(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return what each feature added to the margin, shape ``(n, features)`` as the matrix."""
-        return contributions(self._leaves, matrix)
+        return contributions(self._forest, matrix)
 
     def _of_row(self, added: NDArray[np.float64], most: int) -> tuple[Cause, ...]:
         sums = np.bincount(self._code, added, len(self._codes))

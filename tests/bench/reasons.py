@@ -28,7 +28,7 @@ from fraud.features.encode import matrix
 from fraud.features.spec import FeatureSet, load
 from fraud.model import booster as boosters
 from fraud.model import histogram, reason_catalogue
-from fraud.model.contributions import contributions, leaves
+from fraud.model.contributions import contributions, forest
 from fraud.model.reason_texts import Wording
 from fraud.model.reasons import Explainer
 from fraud.settings import TrainSettings
@@ -88,7 +88,7 @@ def compared(case: Case) -> dict[str, Any]:
         features = [cause.feature for cause in causes]
         return [WORDING.told(measures[names[at]], float(rows[0, at]), case.usual[at]) for at in features]
 
-    ours = contributions(leaves(booster), case.alerted)
+    ours = contributions(forest(booster), case.alerted)
     truth = exact(case.alerted)
     told = [causes[0].code if causes else "" for causes in explainer.causes(case.alerted, most=1)]
     peer_us, ours_us = _median_us(exact, case.alerted), _median_us(served, case.alerted)
@@ -107,7 +107,7 @@ def compared(case: Case) -> dict[str, Any]:
         "largest_difference": float(np.abs(ours - truth).max()),
         "alerted": len(case.alerted),
         "features": len(names),
-        "leaves": len(leaves(booster).value),
+        "leaves": len(forest(booster).value),
         "first_codes": {code: told.count(code) for code in sorted(set(told))},
     }
 
