@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -12,7 +13,7 @@ from fraud.model.bundle import Bundle
 from fraud.model.policy import Policy
 from fraud.storage import alerts
 from fraud.storage.alerts import Alert
-from serve_app.install import install
+from serve_app.install import install, is_intact
 from serve_app.served import CHALLENGER, CHAMPION, Served
 
 if TYPE_CHECKING:  # MLflow costs seconds, and only the steward's own process needs it
@@ -26,6 +27,8 @@ _SURE: Final = 2
 """Refusals in a row before it is said: a download that broke off looks like damage, once."""
 _PASSES: Final = 20
 """Passes after which everything is looked at again, though nothing seems to have changed, or is refused."""
+
+logger = logging.getLogger(__name__)
 
 
 class Models(Protocol):
@@ -116,8 +119,15 @@ class Alias:
 
     def _fetch(self, ref: ModelRef, role: str) -> Served | None:
         """The verified model, or None where it is not what the registry says."""
-        if ref in self._verified:
-            return self._verified[ref]
+        known = self._verified.get(ref)
+        if known is not None and is_intact(self._pointer.parent, known):
+            return known
+        if known is not None:
+            del self._verified[ref]
+            logger.error(
+                "an installed model is damaged on disk, and fetched again",
+                extra={"model_version": ref.version},
+            )
         refusals = self._refused.get(ref, 0)
         if refusals >= _SURE and refusals % _PASSES:
             self._refused[ref] = refusals + 1

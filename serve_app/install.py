@@ -7,12 +7,16 @@ from pathlib import Path
 
 import msgspec
 
+from fraud.errors import FraudError
+from fraud.model import bundle as bundles
 from fraud.model.policy import canonical
-from serve_app.served import Named, Pointer, Served
+from serve_app.served import Named, Pointer, Served, last, read_pointer
 
 
 def install(pointer: Path, champion: Served, challenger: Served | None = None) -> None:
     """Make models the ones that replicas serve, if they are not yet.
+
+    The pointer before stays beside it where it names another bundle, see ``served.last``.
 
     Args:
         pointer: The file that replicas follow.
@@ -22,7 +26,22 @@ def install(pointer: Path, champion: Served, challenger: Served | None = None) -
     shadow = Named(**_entry(pointer.parent, challenger)) if challenger else None
     whole = msgspec.json.encode(Pointer(**_entry(pointer.parent, champion), challenger=shadow))
     if not pointer.is_file() or pointer.read_bytes() != whole:
+        _keep(pointer, champion)
         replace(pointer, whole)
+
+
+def is_intact(folder: Path, served: Served) -> bool:
+    """Whether the files of an installed model are those that were verified; nothing is computed with them.
+
+    Args:
+        folder: The pointer's.
+        served: The model.
+    """
+    try:
+        bundles.verify(served.bundle.path, served.bundle.digest)
+        return _policy_file(folder, served).read_bytes() == canonical(served.policy.to_json())
+    except (FraudError, OSError):
+        return False
 
 
 def replace(file: Path, content: bytes) -> None:
@@ -36,10 +55,23 @@ def replace(file: Path, content: bytes) -> None:
     whole.replace(file)
 
 
+def _keep(pointer: Path, champion: Served) -> None:
+    try:
+        other = read_pointer(pointer).digest != champion.bundle.digest
+    except FraudError:
+        return
+    if other:
+        replace(last(pointer), pointer.read_bytes())
+
+
+def _policy_file(folder: Path, served: Served) -> Path:
+    return folder / f"policy-{served.policy.digest}.json"
+
+
 def _entry(folder: Path, served: Served) -> dict[str, str]:
-    policy_file = folder / f"policy-{served.policy.digest}.json"
-    if not policy_file.is_file():
-        replace(policy_file, canonical(served.policy.to_json()))
+    policy_file, policy = _policy_file(folder, served), canonical(served.policy.to_json())
+    if not policy_file.is_file() or policy_file.read_bytes() != policy:
+        replace(policy_file, policy)
     return {
         "model": served.model,
         "version": served.version,

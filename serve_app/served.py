@@ -2,7 +2,9 @@
 
 The pointer is JSON: ``{"model", "version", "digest", "bundle", "policy"}``, and the same five under
 ``challenger`` where a second model scores in the champion's shadow. ``bundle`` and ``policy`` are paths,
-relative to the pointer's folder unless absolute. Whoever writes it renames a complete file into place.
+relative to the pointer's folder unless absolute. Whoever writes it renames a complete file into place, and
+keeps the one before beside it: a process that starts serves that one where the files of the present one are
+damaged.
 """
 
 from __future__ import annotations
@@ -95,6 +97,11 @@ def read_pointer(file: Path) -> Pointer:
         raise ConfigError(str(file), "this is no pointer to a model: promote the model again") from error
 
 
+def last(pointer: Path) -> Path:
+    """Where the pointer before is, the last one that names another bundle."""
+    return pointer.with_suffix(f".last{pointer.suffix}")
+
+
 def load(folder: Path, named: Named, role: str = CHAMPION) -> Served:
     """Load and verify a model, and make it ready to answer at once.
 
@@ -141,7 +148,9 @@ class Watcher:
     def __init__(
         self, pointer: Path, poll_s: float, accept: Callable[[FeatureSet], None], swaps: Swaps | None = None
     ) -> None:
-        """Load what the pointer names now; raises what ``load`` and ``read_pointer`` raise.
+        """Load what the pointer names now, or what the one before named where that cannot be loaded.
+
+        Raises what ``load`` and ``read_pointer`` raise, of the present one, where neither can.
 
         Args:
             pointer: The file that names the models.
@@ -157,8 +166,7 @@ class Watcher:
         self._refusals: dict[str, str] = {}
         self._pause_s, self._again = poll_s, 0.0
         self._seen = _fingerprint(pointer)
-        names = read_pointer(pointer)
-        self.served = self._champion(names)
+        names, self.served = self._first()
         self.challenger = self._challenger(names)
         if swaps is not None:
             swaps.swapped(self.served.version)
@@ -185,6 +193,19 @@ class Watcher:
             logger.warning("another model serves", extra={"model_version": self.served.version})
             if self._swaps is not None:
                 self._swaps.swapped(self.served.version)
+
+    def _first(self) -> tuple[Pointer, Served]:
+        try:
+            names = read_pointer(self._pointer)
+            return names, self._champion(names)
+        except (FraudError, OSError) as error:
+            try:
+                before = read_pointer(last(self._pointer))
+                served = self._champion(before)
+            except (FraudError, OSError):
+                raise error from None
+            self._refuse(CHAMPION, error)
+            return before, served
 
     def _follow(self) -> None:
         try:

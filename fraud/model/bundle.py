@@ -203,6 +203,16 @@ def load(folder: Path, *, digest: str | None = None) -> Bundle:
     return bundle
 
 
+def verify(folder: Path, digest: str) -> None:
+    """Check the digests of a bundle's files.
+
+    Raises:
+        FormatVersionError: Another release wrote it.
+        BundleError: A file is missing, added or changed, or it is another bundle.
+    """
+    _verified(folder, digest)
+
+
 def _whole(files: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical({"format_version": FORMAT_VERSION, "files": dict(files)})).hexdigest()
 

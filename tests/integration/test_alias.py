@@ -186,3 +186,16 @@ def test_nothing_is_looked_up_while_nothing_changes(node: Node, monkeypatch: pyt
     asked.clear()
     node.alias.follow()
     assert asked == ["champion", "challenger"]
+
+
+@pytest.mark.parametrize("damaged", ["bundles/*/booster.json", "policy-*.json"], ids=["bundle", "policy"])
+def test_a_copy_that_is_damaged_on_disk_is_fetched_again(node: Node, damaged: str) -> None:
+    node.named("champion", node.registered(0))
+    node.alias.follow()
+    (file,) = node.pointer.parent.glob(damaged)
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"1", b"2", 1))
+    for _ in range(22):
+        node.alias.follow()
+    assert file.read_bytes() == whole
+    assert Watcher(node.pointer, 1, lambda _: None).served.version == "1"

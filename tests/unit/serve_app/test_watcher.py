@@ -112,12 +112,52 @@ def test_other_policy_of_the_same_bundle_takes_effect(pointer: Path) -> None:
     assert watcher.served.policy == make_policy("other")
 
 
+def damage(served: Served) -> None:
+    booster = served.bundle.path / "booster.json"
+    booster.write_bytes(booster.read_bytes().replace(b"1", b"2", 1))
+
+
+def test_a_start_with_a_damaged_bundle_serves_the_one_before_until_it_is_repaired(pointer: Path) -> None:
+    told, second = Told(), made(pointer.parent, "2", seed=1)
+    install(pointer, second)
+    booster = second.bundle.path / "booster.json"
+    whole = booster.read_bytes()
+    damage(second)
+    watcher = Watcher(pointer, 0.001, accept_any, told)
+    assert (watcher.served.version, told.swaps, told.refusals) == ("1", ["1"], ["models_refused"])
+
+    booster.write_bytes(whole)
+    watcher._again = 0
+    look(watcher)
+    assert watcher.served.version == "2"
+
+
+def test_another_policy_does_not_take_the_place_of_the_bundle_before(pointer: Path) -> None:
+    from factories_policy import make_policy
+
+    second = made(pointer.parent, "2", seed=1)
+    install(pointer, second)
+    install(pointer, Served(second.model, second.version, second.bundle, make_policy("other")))
+    damage(second)
+    assert Watcher(pointer, 1, accept_any).served.version == "1"
+
+
+def test_a_start_where_the_bundle_before_is_damaged_too_says_what_is_wrong_with_the_present_one(
+    pointer: Path,
+) -> None:
+    second = made(pointer.parent, "2", seed=1)
+    damage(serving.load(pointer.parent, read_pointer(pointer)))
+    install(pointer, second)
+    damage(second)
+    with pytest.raises(BundleError, match="model-2"):
+        Watcher(pointer, 1, accept_any)
+
+
 def test_damaged_challenger_is_left_out_and_the_champion_is_swapped(pointer: Path) -> None:
     told = Told()
     watcher = Watcher(pointer, 1, accept_any, told)
     champion, challenger = made(pointer.parent, "2", seed=1), made(pointer.parent, "3", seed=2)
-    booster = challenger.bundle.path / "booster.json"
-    booster.write_bytes(booster.read_bytes().replace(b"1", b"2", 1))
+    damage(challenger)
     install(pointer, champion, challenger)
     look(watcher)
     assert (watcher.served.version, watcher.challenger) == ("2", None)
