@@ -16,7 +16,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+    from serve_app.settings import ServeSettings
 
 TESTS = Path(__file__).parent
 REPLICA = "ray::ServeReplica:fraud:fraud"
@@ -31,21 +36,26 @@ class Shape:
         settings: Of the section ``serve``.
         hold_ms: What a booster is held up for each time it scores, as a slow one would be.
         plain: With Ray Serve's own defaults instead of ours.
+        registry: Where MLflow is, for a steward that follows the champion; without one, nobody does.
     """
 
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     hold_ms: float = 0.0
     plain: bool = False
+    registry: str = ""
 
 
 class Service:
     """A running one."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, ray_logs: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], url: str = "", ray_logs: str = "", metrics_url: str = ""
+    ) -> None:
         self._process = process
         self.url = url
-        self.ray_logs = ray_logs
+        self.ray_logs = Path(ray_logs)
+        self.metrics_url = metrics_url
 
     @property
     def pid(self) -> int:
@@ -109,10 +119,8 @@ def running(shape: Shape, log: Path) -> Iterator[Service]:
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
         )
-        service = Service(process, "", log)
         try:
-            said = service.told()
-            yield Service(process, said["url"], Path(said["ray_logs"]))
+            yield Service(process, **Service(process).told())
         finally:
             started = descendants(process.pid)
             assert process.stdin is not None
@@ -190,7 +198,9 @@ def main() -> None:
     try:
         url = _deploy(shape)
         logs = Path(context.address_info["session_dir"]) / "logs"
-        _say(lines, {"url": url, "ray_logs": str(logs)})
+        (node,) = ray.nodes()
+        metrics_url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+        _say(lines, {"url": url, "ray_logs": str(logs), "metrics_url": metrics_url})
         for line in sys.stdin:
             _say(lines, _do(shape, json.loads(line)))
     finally:
@@ -245,6 +255,7 @@ def _deploy(shape: Mapping[str, Any]) -> str:
         journal=folder / "journal",
         money=MONEY,
         catalogue=CATALOGUE,
+        steward=_steward(shape, settings),
     )
     if not shape["plain"]:
         return run.start(application, settings)
@@ -253,6 +264,19 @@ def _deploy(shape: Mapping[str, Any]) -> str:
     serve.start(http_options={"host": settings.host, "port": settings.port})
     serve.run(application, name="fraud", route_prefix="/")
     return f"http://{settings.host}:{settings.port}"
+
+
+def _steward(shape: Mapping[str, Any], settings: ServeSettings) -> Application | None:
+    if not shape["registry"]:
+        return None
+    from fraud.storage.lake import Lake
+    from serve_app import steward
+    from serve_app.places import Places
+
+    folder = Path(shape["folder"])
+    places = Places(folder / "pointer.json", folder / "state", folder / "journal")
+    lake = Lake(str(folder / "lake"))
+    return steward.bind(steward.Charge(lake, shape["registry"], "fraud", "champion", places), settings)
 
 
 def _hold(seconds: float) -> None:

@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,6 +38,7 @@ from support.served_model import APPROVE_ALL, REVIEW_ALL, point, prepare
 from support.tally import Report, percentiles
 
 from fraud.features.spec import load as feature_set
+from serve_app import keys
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
@@ -89,6 +91,8 @@ class Bench:
         self._folder, self._length = folder, length
         self._features = feature_set(features, CHECKOUT / "configs" / "features")
         self._seed = 0
+        self._keys_file = folder / "keys"
+        self._key, _ = keys.create(self._keys_file, "bench", ["score"], now=datetime.now(UTC))
         self.found: dict[str, Any] = {"features": len(self._features.names)}
         self.bars: list[Bar] = []
 
@@ -104,7 +108,12 @@ class Bench:
             self._overload(prepare(self._folder / "overload", self._features))
 
     def _settings(self) -> dict[str, Any]:
-        return {"port": free_port(), "min_replicas": 1, "max_replicas": 1}
+        return {
+            "port": free_port(),
+            "min_replicas": 1,
+            "max_replicas": 1,
+            "keys_file": str(self._keys_file),
+        }
 
     @contextmanager
     def _serving(self, shape: Shape) -> Iterator[Service]:
@@ -117,7 +126,7 @@ class Bench:
 
     def _generator(self, url: str, **plan: Any) -> Generator:
         self._seed += 1
-        return Generator(Plan(url, seed=self._seed, **plan), self._folder)
+        return Generator(Plan(url, seed=self._seed, api_key=self._key, **plan), self._folder)
 
     def _best(self, url: str, concurrencies: Sequence[int], **plan: Any) -> tuple[float, int]:
         """The most requests per second, and with how many under way."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from factories_serve import make_places
+from factories_serve import FEATURE_SET, make_places
 from load import Plan
 from mlflow_server import free_port
 from serve_process import Service, Shape, running
 from support.generator import Generator
 
+from fraud import schema
+from fraud.jobs import ship
 from fraud.storage import journal as journals
+from fraud.storage.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,13 @@ def journalled(folder: Path) -> dict[str, set[str]]:
                 identifier = msgspec.json.decode(answer, type=_Named).transaction_id
                 found[identifier].add(hashlib.sha256(answer).hexdigest())
     return found
+
+
+def shipped(folder: Path) -> Counter[str]:
+    """Ship a service's journal into a lake beside it; return how often ``decisions`` has each id."""
+    lake = Lake(str(folder / "lake"))
+    ship.run(lake, folder / "journal", feature_set=FEATURE_SET)
+    return Counter(lake.read(schema.DECISIONS, columns=["transaction_id"]).column(0).to_pylist())
 
 
 @dataclass

@@ -23,7 +23,9 @@ import schemathesis
 from factories_serve import transaction
 from schemathesis import GenerationMode
 from serve_process import Service, memory_bytes
-from serving import check, journalled, most, zero
+from serving import check, journalled, most, shipped, zero
+
+from fraud.storage.lake import Lake
 
 SCORE, BATCH, EVENTS, LABELS = "/v1/score", "/v1/score/batch", "/v1/events", "/v1/labels"
 _FEW = 40
@@ -398,8 +400,8 @@ def cards(service: Service, folder: Path, *, count: int, seed: int, headers: Map
 
         list(threads.map(send, enumerate(numbers)))
     time.sleep(3)  # logs are written by others
-    kept = [*service.ray_logs.rglob("*"), *folder.rglob("*")]
-    found = [str(file) for file in kept if file.is_file() and held(file, set(numbers))]
+    shipped(folder)
+    found = [name for name, content in _kept(service, folder) if held(content, set(numbers))]
     print("card numbers:", dict(answers.statuses), found[:5])
     check(
         "card numbers",
@@ -407,15 +409,28 @@ def cards(service: Service, folder: Path, *, count: int, seed: int, headers: Map
         {
             "answers in the 5xx range: 0": zero(len(answers.failures)),
             "numbers in answers: 0": zero(len(answers.echoes)),
-            "files that hold one: 0": zero(len(found)),
+            "logs, files, tables, metrics that hold one: 0": zero(len(found)),
         },
     )
 
 
-def held(file: Path, numbers: set[str]) -> set[str]:
-    """Return which numbers a file holds, also where their digits stand in groups."""
+def _kept(service: Service, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Everything that stays of requests, by name; the lake's tables as text, for its files are compressed."""
+    for file in [*service.ray_logs.rglob("*"), *folder.rglob("*")]:
+        if file.is_file():
+            yield str(file), _written(file)
+    page = httpx.get(service.metrics_url, timeout=30).content
+    assert b"ray_fraud_" in page
+    yield service.metrics_url, page
+    lake = Lake(str(folder / "lake"))
+    for name in lake.tables():
+        yield name, orjson.dumps(lake.read(name).to_pylist(), default=str)
+
+
+def held(content: bytes, numbers: set[str]) -> set[str]:
+    """Return which numbers are in there, also where their digits stand in groups."""
     found = set()
-    for match in re.finditer(rb"[0-9](?:[ -]?[0-9]){12,}", _written(file)):
+    for match in re.finditer(rb"[0-9](?:[ -]?[0-9]){12,}", content):
         digits = re.sub(rb"[ -]", b"", match.group()).decode()
         found |= {
             digits[at : at + length]

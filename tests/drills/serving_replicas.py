@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from load import Plan
 from serve_process import Service, state
-from serving import Traffic, check, journalled, longest_silence_s, most, promises, until, zero
+from serving import Traffic, check, journalled, longest_silence_s, most, promises, shipped, until, zero
 
 RATE = 75.0
 
@@ -31,13 +31,15 @@ def kills(service: Service, folder: Path, *, times: int, seed: int) -> None:
             until(lambda pid=victim: pid not in service.replicas(), within_s=10)
             slowest = max(slowest, service.await_ready(replicas, within_s=60))
         reports = [traffic.stop() for traffic in (one, other)]
-    found = promises(folder / "journal", [one, other])
+    found, lake = promises(folder / "journal", [one, other]), shipped(folder)
     print(f"{sum(report.repeated for report in reports)} requests repeated of {len(found.acknowledged)}")
     check(
         "SIGKILL of a replica",
         times,
         {
             "acknowledged decisions missing: 0": zero(found.missing),
+            "of them missing from the lake: 0": zero(len(found.acknowledged.keys() - lake)),
+            "ids twice in the lake: 0": zero(sum(count > 1 for count in lake.values())),
             "requests failed after 3 retries: 0": zero(sum(report.failed for report in reports)),
             "ids with two answers: 0": zero(found.different),
             "all replicas back within 60 s": most(slowest, 60),

@@ -32,7 +32,7 @@ def service(folder: Path, headers: dict[str, str]) -> Iterator[Service]:
 
 
 def test_a_generated_request_never_fails_the_service(service: Service, headers: dict[str, str]) -> None:
-    serving_inputs.generated(service, cases=5400, seed=1, headers=headers)
+    serving_inputs.generated(service, cases=6000, seed=1, headers=headers)
 
 
 def test_bad_inputs_are_refused_as_documented(service: Service, headers: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import serving_inputs
 import serving_replicas
 import serving_rollouts
 from serve_process import Service
@@ -31,6 +32,10 @@ def test_clients_that_hang_up_stop_nobody(service: Service, models: Models) -> N
 
 def test_nobody_notices_that_models_are_swapped(service: Service, models: Models) -> None:
     serving_rollouts.swaps(service, models, seed=2)
+
+
+def test_bad_inputs_are_refused_as_documented(service: Service) -> None:
+    serving_inputs.bad_inputs(service, headers={})
 
 
 def test_killed_replicas_lose_nothing(service: Service, models: Models) -> None:
