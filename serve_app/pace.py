@@ -13,6 +13,9 @@ from typing import Final
 
 _SLICE_S: Final = 0.002
 """Work of one turn of the loop, then the rest waits for the next ones."""
+_LOOKS: Final = 8
+"""At the sockets between two turns: uvloop accepts one connection at a look, and each of the many that an
+overload opens would otherwise wait for the work of all before it."""
 
 
 class Pace:
@@ -20,6 +23,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._began = 0.0
+        self._looks = 0
         self._is_counting = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -37,11 +41,19 @@ class Pace:
 
     def _begin(self, now: float) -> None:
         self._began = now
+        self._looks = 0
         self._is_counting = True
+        self._look_again()
+
+    def _look_again(self) -> None:
         asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        """The loop has looked: let one work."""
+        """The loop has looked: let one work, once it has looked often enough."""
+        self._looks += 1
+        if self._waiting and self._looks < _LOOKS:
+            self._look_again()
+            return
         while self._waiting:
             mine = self._waiting.popleft()
             if not mine.done():  # else it gave up

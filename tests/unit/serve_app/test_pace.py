@@ -74,3 +74,20 @@ def test_short_pieces_of_work_do_not_wait() -> None:
         return True
 
     assert asyncio.run(scenario())
+
+
+def test_several_connections_are_accepted_between_two_long_pieces_of_work() -> None:
+    async def scenario() -> int:
+        pace, looks = Pace(), 0
+
+        async def work() -> None:
+            await pace.turn()
+            time.sleep(0.003)
+
+        works = [asyncio.create_task(work()) for _ in range(10)]
+        while not all(each.done() for each in works):
+            await asyncio.sleep(0)
+            looks += 1
+        return looks
+
+    assert asyncio.run(scenario()) > 10 * 4
