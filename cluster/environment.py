@@ -17,9 +17,8 @@ DEFAULTS: Final = {
     # A replica that accepts connections and answers nothing gets no requests after two of these.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     # What keeps Serve itself busy beside the answers: a datagram a request that HAProxy sends to be parsed in
-    # Python (the replicas' own counts say more), metrics ten times a second, and as many looks at everything.
+    # Python (the replicas' own counts say more), and ten looks a second at everything.
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     # A frozen replica is killed at once: it would not hear that it should end. The journal has its answers.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Final
 
 from ray import serve
 from ray.serve import Application
@@ -18,6 +20,10 @@ from serve_app.places import Places
 from serve_app.replica import Replica
 from serve_app.settings import ServeSettings
 
+_SWITCH_S: Final = 0.000_5
+"""For how long the event loop may keep the interpreter from the thread that writes the journal, for which
+answers wait; Python's own is ten times as long."""
+
 
 class Endpoint:
     """A replica as Serve wants it: built once a process, asked for its ASGI app and its health."""
@@ -31,6 +37,7 @@ class Endpoint:
         _steward: object = None,  # bound, so that Serve runs it too; no request passes through it
     ) -> None:
         logs.attach()
+        sys.setswitchinterval(_SWITCH_S)
         self._replica = Replica(places, money, catalogue, settings)
         self._settings = settings
 

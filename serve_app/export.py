@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from ray.serve import metrics as ray_metrics
@@ -35,17 +36,24 @@ class Export:
         """Send for ever."""
         while True:
             await asyncio.sleep(_EVERY_S)
-            self.push()
+            for _ in self._push():
+                await asyncio.sleep(0)  # all at once would hold requests up for milliseconds
 
     def push(self) -> None:
         """Send what was counted since the last time, and the gauges."""
+        deque(self._push(), maxlen=0)
+
+    def _push(self) -> Iterator[None]:
+        """Send one number after the other."""
         self._look()
         for key, rise in self._telemetry.rises().items():
             metric, counter = self._counters[key[0]]
             counter.inc(rise, _tags(metric, key))
+            yield
         for key, value in self._telemetry.gauges().items():
             metric, gauge = self._gauges[key[0]]
             gauge.set(value, _tags(metric, key))
+            yield
 
 
 def _counter(metric: Metric) -> ray_metrics.Counter:

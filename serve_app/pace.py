@@ -11,10 +11,10 @@ import time
 from collections import deque
 from typing import Final
 
-_SLICE_S: Final = 0.002
+_SLICE_S: Final = 0.02
 """Work of one turn of the loop, then the rest waits for the next ones."""
-_LOOKS: Final = 8
-"""At the sockets between two turns: uvloop accepts one connection at a look, and each of the many that an
+_LOOKS: Final = 16
+"""At the sockets between two slices: uvloop accepts one connection at a look, and each of the many that an
 overload opens would otherwise wait for the work of all before it."""
 
 
@@ -32,6 +32,7 @@ class Pace:
         now = time.perf_counter()
         if not self._is_counting:
             self._begin(now)
+            self._look()
             return
         if not self._waiting and now - self._began < _SLICE_S:
             return
@@ -43,21 +44,27 @@ class Pace:
         self._began = now
         self._looks = 0
         self._is_counting = True
-        self._look_again()
 
-    def _look_again(self) -> None:
-        asyncio.get_running_loop().call_soon(self._next)
+    def _look(self) -> None:
+        asyncio.get_running_loop().call_soon(self._looked)
 
-    def _next(self) -> None:
-        """The loop has looked: let one work, once it has looked often enough."""
+    def _looked(self) -> None:
+        """The loop has looked: let one work, or look again where a slice is over."""
         self._looks += 1
-        if self._waiting and self._looks < _LOOKS:
-            self._look_again()
+        if not self._waiting:
+            self._is_counting = False
             return
+        now = time.perf_counter()
+        is_over = now - self._began >= _SLICE_S
+        if not is_over or self._looks >= _LOOKS:
+            if is_over:
+                self._begin(now)
+            self._let_one_work()
+        self._look()
+
+    def _let_one_work(self) -> None:
         while self._waiting:
             mine = self._waiting.popleft()
             if not mine.done():  # else it gave up
                 mine.set_result(None)
-                self._begin(time.perf_counter())
                 return
-        self._is_counting = False

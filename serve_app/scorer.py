@@ -197,15 +197,18 @@ class Scorer:
         stage("state", observed - begun)
         stage("decision", decided - observed)
         stage("journal", time.perf_counter() - decided)
+        answers = {at: _answer(record) for at, record in stored.items() if at not in fresh}
         for (at, row), mine, record in zip(fresh.items(), own, kept, strict=True):
-            if record is mine.record:  # else another replica was first
+            is_first = record is mine.record  # else another replica was
+            answers[at] = mine.answer if is_first else _answer(record)
+            if is_first:
                 self._tell(asked[at], row, mine, ready)
         late = sum(mine.degraded is not None for mine in own)
         if late:
             self._parts.access_log.degraded(
                 call.request_id, caller=call.caller, cause=LATE, transactions=late
             )
-        return [_answer(stored[at]) if at in stored else _different_body() for at in range(len(asked))]
+        return [answers[at] if at in answers else _different_body() for at in range(len(asked))]
 
     def _decide(self, asked: Sequence[Asked], features: Sequence[Floats], ready: _Ready) -> list[Decided]:
         if not asked:

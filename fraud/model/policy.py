@@ -64,6 +64,8 @@ class Policy:
             probability: Calibrated, shape ``(n,)``; NaN is approved.
             amount: In minor units of the base currency, shape ``(n,)``.
         """
+        if len(probability) == 1:
+            return [self._decide(float(probability[0]), int(amount[0]))]
         approve, decline = self._unreviewed(probability, amount)
         decided = np.where(decline < approve, DECLINE, APPROVE)
         if self.review_saving_minor is not None:
@@ -71,6 +73,18 @@ class Policy:
             decided = np.where(reviewed, REVIEW, decided)
         plain: list[str] = decided.tolist()
         return plain
+
+    def _decide(self, probability: float, amount: int) -> str:
+        """The same for one transaction, in a tenth of the time: numpy costs more than what it computes."""
+        costs = self.costs
+        approve = probability * (costs.loss_share * amount + costs.fraud_cost_minor)
+        decline = (1.0 - probability) * costs.friction_cost_minor
+        if not probability >= self.decline_probability:
+            decline = math.inf
+        limit = self.review_saving_minor
+        if limit is not None and min(approve, decline) - costs.review_cost_minor > limit:
+            return REVIEW
+        return DECLINE if decline < approve else APPROVE
 
     def saving(self, probability: Floats, amount: NDArray[np.int64]) -> Floats:
         """Return what a review is expected to save over the better of approving and declining, ``(n,)``."""

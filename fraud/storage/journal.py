@@ -16,9 +16,10 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import ClassVar, Final
 from zlib import crc32
 
@@ -66,19 +67,22 @@ class Journal:
         self._segment: _Segment | None = None
         self._waiting: _Batch = []
         self._failure: JournalError | None = None
-        self._flusher: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._is_writing = False
+        self._idle = asyncio.Event()
+        self._given: SimpleQueue[tuple[asyncio.AbstractEventLoop, _Batch] | None] = SimpleQueue()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._segment = _Segment.create(folder)
         except OSError as error:
             raise JournalError(str(folder), _reason(error)) from error
+        # A thread and a queue: an executor's futures take as long as the disk.
+        Thread(target=self._work, name="journal", daemon=True).start()
 
     async def write(self, *records: bytes) -> None:
         """Return when the records are on disk.
 
-        A caller that is cancelled while it waits harms nobody: its records are still written, and the flusher
-        goes on.
+        A caller that is cancelled while it waits harms nobody: its records are still written, and the others'
+        too.
 
         Args:
             records: Each JSON on one line.
@@ -91,8 +95,10 @@ class Journal:
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[None] = loop.create_future()
         self._waiting.append((b"".join(map(_frame, records)), durable))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = loop.create_task(self._flush())
+        if not self._is_writing:
+            self._is_writing = True
+            self._idle.clear()
+            loop.call_soon(self._give, loop)  # once more of them are here
         await durable
 
     @property
@@ -106,26 +112,43 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is waiting, then close the segment."""
-        if self._flusher is not None:
-            await self._flusher
-        self._thread.shutdown()
+        if self._is_writing:
+            await self._idle.wait()
+        self._given.put(None)
         if self._segment is not None:
             self._segment.close()
             self._segment = None
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            failure: JournalError | None = JournalError(str(self._folder), "the writer was stopped")
-            try:
-                await loop.run_in_executor(self._thread, self._put, b"".join(frame for frame, _ in batch))
-                failure = None
-            except OSError as error:
-                failure = JournalError(str(self._folder), _reason(error))
-            finally:
-                self._failure = failure
-                _settle(batch, failure)
+    def _give(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the thread write what waits."""
+        batch, self._waiting = self._waiting, []
+        self._given.put((loop, batch))
+
+    def _written(self, loop: asyncio.AbstractEventLoop, batch: _Batch, failure: JournalError | None) -> None:
+        self._failure = failure
+        _settle(batch, failure)
+        if self._waiting:
+            self._give(loop)
+        else:
+            self._is_writing = False
+            self._idle.set()
+
+    def _work(self) -> None:
+        """Write batch after batch, in the thread."""
+        while (given := self._given.get()) is not None:
+            loop, batch = given
+            failure = self._try_to_put(b"".join(frame for frame, _ in batch))
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(self._written, loop, batch, failure)
+
+    def _try_to_put(self, frames: bytes) -> JournalError | None:
+        try:
+            self._put(frames)
+        except OSError as error:
+            return JournalError(str(self._folder), _reason(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear
+            return JournalError(str(self._folder), type(error).__name__)
+        return None
 
     def _put(self, frames: bytes) -> None:
         if self._segment is not None and self._segment.size >= self._segment_bytes:
@@ -284,7 +307,7 @@ def _header() -> bytes:
 
 def _settle(batch: _Batch, failure: JournalError | None) -> None:
     for _, durable in batch:
-        # A caller that hung up cancelled its future; setting it would stop the flusher, and everyone with it.
+        # A caller that hung up cancelled its future; setting it would raise, and the others would wait for ever.
         if durable.done():
             continue
         if failure is None:

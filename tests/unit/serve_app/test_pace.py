@@ -90,4 +90,4 @@ def test_several_connections_are_accepted_between_two_long_pieces_of_work() -> N
             looks += 1
         return looks
 
-    assert asyncio.run(scenario()) > 10 * 4
+    assert asyncio.run(scenario()) > 10 * 3
