@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from serve_app import serve_headers
 from serve_app.door import Door
 from serve_app.keys import Keys
 from serve_app.replica import Replica
@@ -30,4 +31,6 @@ def application(
     rest = api(posts, replica.inquiries, settings, partial(replica.running, *also))
     keys = Keys(Path(settings.keys_file)) if settings.keys_file else None
     log, counts = replica.access_log, replica.telemetry
-    return Door(posts, rest, keys=keys, settings=settings, refusals=counts, log=log)
+    door = Door(posts, rest, keys=keys, settings=settings, refusals=counts, log=log)
+    serve_headers.stand_before(door)
+    return door

@@ -130,8 +130,7 @@ class Door:
             await self._other(scope, receive, send)
             return
         arrived = time.monotonic()
-        name, code = b"", None
-        more: list[tuple[bytes, bytes]] = []
+        name, refusal = b"", None
         try:
             headers = _headers(scope)
             name = request_id(headers.get(REQUEST_ID))
@@ -139,25 +138,39 @@ class Door:
             if reply is None:
                 return
         except RequestError as error:
-            reply, more, code = self._refusal(error), _extra(error), error.code
+            reply, refusal = self._refusal(error), error
         except Exception as error:  # noqa: BLE001 - the one place where what must not happen gets an answer
             _log(error, name)
-            reply = self._refusal(InternalError("the service failed: send the request again"))
-            code = InternalError.code
-        name = name or request_id(None)
-        if self._log is not None:
-            self._log.answered(
-                name.decode(),
-                scope["path"] if scope["path"] in self._operations else "",
-                caller=scope.get(_CALLER, ""),
-                status=reply.status,
-                seconds=time.monotonic() - arrived,
-                code=code,
-            )
-        length = (b"content-length", b"%d" % len(reply.body))
-        start = [*_JSON, length, (REQUEST_ID, name), *more]
-        await send({"type": "http.response.start", "status": reply.status, "headers": start})
-        await send({"type": "http.response.body", "body": reply.body})
+            refusal = InternalError("the service failed: send the request again")
+            reply = self._refusal(refusal)
+        self._note(scope, name, reply, arrived, refusal)
+        await _send(send, name, reply, refusal)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else is let in at present."""
+        return self._entered + len(self._running) >= self._max_in_flight
+
+    async def turn_away(self, scope: Scope, send: Send) -> None:
+        """Refuse a request because nobody else is let in."""
+        error = _overloaded()
+        name, reply = request_id(None), self._refusal(error)
+        self._note(scope, name, reply, time.monotonic(), error)
+        await _send(send, name, reply, error)
+
+    def _note(
+        self, scope: Scope, name: bytes, reply: Reply, arrived: float, refusal: RequestError | None
+    ) -> None:
+        if self._log is None:
+            return
+        self._log.answered(
+            name.decode(),
+            scope["path"] if scope["path"] in self._operations else "",
+            caller=scope.get(_CALLER, ""),
+            status=reply.status,
+            seconds=time.monotonic() - arrived,
+            code=None if refusal is None else refusal.code,
+        )
 
     async def _reply(
         self,
@@ -204,8 +217,8 @@ class Door:
                 raise ForbiddenError("the API key has other scopes: ask for one that may do this")
         if not self._rate.admits(caller_id, now):
             raise RateLimitedError("the API key is over its rate: wait as long as Retry-After says")
-        if self._entered + len(self._running) >= self._max_in_flight:
-            raise OverloadedError("too many requests are in work: wait as long as Retry-After says")
+        if self.is_full:
+            raise _overloaded()
         return caller_id
 
     def _allowed_s(self, milliseconds: bytes | None) -> float:
@@ -289,6 +302,18 @@ class Door:
         if self._refusals is not None:
             self._refusals.refused(error.code)
         return Reply(error_body(error.code, error.message, error.field), error.status)
+
+
+async def _send(send: Send, name: bytes, reply: Reply, refusal: RequestError | None) -> None:
+    length = (b"content-length", b"%d" % len(reply.body))
+    more = () if refusal is None else _extra(refusal)
+    start = [*_JSON, length, (REQUEST_ID, name or request_id(None)), *more]
+    await send({"type": "http.response.start", "status": reply.status, "headers": start})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _overloaded() -> OverloadedError:
+    return OverloadedError("too many requests are in work: wait as long as Retry-After says")
 
 
 def _extra(error: RequestError) -> list[tuple[bytes, bytes]]:

@@ -251,3 +251,8 @@ def test_policy_without_costs_is_refused():
     del raw["costs"]
     with pytest.raises(BundleError, match="missing or unknown"):
         policy.from_json(raw, path="here")
+
+
+@given(POLICIES, st.lists(st.tuples(PROBABILITIES | st.just(float("nan")), AMOUNTS), min_size=2, max_size=20))
+def test_one_transaction_is_decided_upon_as_among_others(found, rows):
+    assert [decide(found, row)[0] for row in rows] == decide(found, *rows)

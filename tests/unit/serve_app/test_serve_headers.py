@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from ray.serve._private import http_util
 from starlette.types import Message, Receive, Scope, Send
 
 from cluster.environment import DEFAULTS
+from serve_app import serve_headers
 from serve_app.serve_headers import middlewares
 
 HOSTILE = [
@@ -64,3 +66,31 @@ def test_one_usable_request_id_goes_in_and_out(given: bytes) -> None:
 def test_serve_loads_them_where_the_variable_says() -> None:
     path = DEFAULTS["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]
     assert http_util.call_function_from_import_path(path)[0].cls.__name__ == "ServeHeaders"
+
+
+class Full:
+    """A gate that lets nobody in."""
+
+    is_full = True
+
+    async def turn_away(self, _: Scope, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 429, "headers": [(b"x-request-id", b"own")]})
+
+
+@pytest.fixture
+def full_gate() -> Iterator[None]:
+    serve_headers.stand_before(Full())
+    yield
+    serve_headers._gates.clear()
+
+
+@pytest.mark.usefixtures("full_gate")
+def test_what_is_posted_while_the_gate_is_full_costs_serve_nothing() -> None:
+    seen, answered = through_serve("POST", [])
+    assert (seen, answered) == ({}, [b"own"])
+
+
+@pytest.mark.usefixtures("full_gate")
+def test_what_is_asked_while_the_gate_is_full_goes_on() -> None:
+    seen, _ = through_serve("GET", [])
+    assert seen
