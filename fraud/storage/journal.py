@@ -307,7 +307,7 @@ def _header() -> bytes:
 
 def _settle(batch: _Batch, failure: JournalError | None) -> None:
     for _, durable in batch:
-        # A caller that hung up cancelled its future: setting that would raise, and the others would never hear.
+        # A caller that hung up cancelled its future: setting that would raise, and nobody else would hear.
         if durable.done():
             continue
         if failure is None:
