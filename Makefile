@@ -8,7 +8,7 @@ PEERS := .venv-bench/.installed
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install check fmt test test-fast demo serve drills docs lock clean
+.PHONY: help install check fmt test test-fast demo serve drills soak docs lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## */\1|/' | sed 's/%/NAME/' | \
@@ -61,7 +61,10 @@ $(PEERS): requirements/bench.txt
 	@touch $@
 
 drills: $(STAMP)  ## Kill things on purpose and see that nothing is lost
-	@if ls tests/drills/test_*.py >/dev/null 2>&1; then $(BIN)/pytest -q tests/drills; else echo "there are no drills yet"; fi
+	$(BIN)/pytest -q tests/drills --ignore=tests/drills/test_serving_soak.py
+
+soak: $(STAMP)  ## Ten minutes of steady load, with models that change
+	$(BIN)/pytest -q tests/drills/test_serving_soak.py
 
 docs: $(STAMP)  ## Write docs/features.md anew, from the kinds and the shipped feature sets
 	$(BIN)/python -m fraud.features.guide docs/features.md $(sort $(wildcard configs/features/*.yaml))

@@ -56,10 +56,10 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def server(folder: Path, *, workers: int = 1) -> Iterator[str]:
-    """Yield the address of a server that keeps everything in a folder."""
+def server(folder: Path, *, workers: int = 1, port: int = 0) -> Iterator[str]:
+    """Yield the address of a server that keeps everything in a folder, at a free port unless one is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{port or free_port()}"
     arguments = [
         "server",
         *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),

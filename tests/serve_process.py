@@ -80,7 +80,7 @@ class Service:
     def replicas(self) -> list[int]:
         """The pids of the replicas, those that are starting or stopping among them."""
         return sorted(
-            pid for pid in descendants(self.pid) if _command(pid).startswith(REPLICA) and state(pid) != "Z"
+            pid for pid in descendants(self.pid) if command(pid).startswith(REPLICA) and state(pid) != "Z"
         )
 
     def ready(self) -> int:
@@ -151,6 +151,14 @@ def state(pid: int) -> str:
     return _stat(pid)[0]
 
 
+def command(pid: int) -> str:
+    """What a process was started as, or calls itself; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 def memory_bytes(pid: int) -> int:
     """The memory of a process that is not backed by files."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -170,13 +178,6 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ["Z", "0"]
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
 
 
 # What follows runs in the process itself.

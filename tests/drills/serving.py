@@ -71,13 +71,13 @@ def most(seen: float, limit: float) -> tuple[float, bool]:
 
 
 @contextmanager
-def serving(folder: Path, **settings: Any) -> Iterator[Service]:
-    """Serve the small model from a folder, made here where it is missing."""
+def serving(folder: Path, *, registry: str = "", **settings: Any) -> Iterator[Service]:
+    """Serve the small model from a folder, made here where it is missing; a registry is followed."""
     if not (folder / "pointer.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         make_places(folder)
     given = {"port": free_port(), "cpus_per_replica": 0.25, "pointer_poll_s": 0.2, **settings}
-    with running(Shape(folder, given), folder / "service.log") as service:
+    with running(Shape(folder, given, registry=registry), folder / "service.log") as service:
         yield service
 
 

@@ -79,7 +79,7 @@ def swaps(service: Service, models: Models, *, seed: int) -> None:
         time.sleep(1)
         for version in list(models.digests)[1:]:
             models.serve(version)
-            slowest = max(slowest, until(lambda v=version: _all_serve(service, v), within_s=20))
+            slowest = max(slowest, until(lambda v=version: all_serve(service, v), within_s=20))
             time.sleep(1)
         damaged = damage(models)
         time.sleep(3)
@@ -100,7 +100,7 @@ def swaps(service: Service, models: Models, *, seed: int) -> None:
     )
 
 
-def _all_serve(service: Service, version: str) -> bool:
+def all_serve(service: Service, version: str) -> bool:
     """Whether a few requests in a row, which reach all replicas, are told of this version."""
     import httpx
 

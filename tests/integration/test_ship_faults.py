@@ -71,10 +71,10 @@ def _dies_when_deleting(lake: Lake, folder: Path) -> bool:
     return segments(folder) == []
 
 
-def test_twenty_kills_lose_and_double_nothing(lake: Lake, tmp_path: Path):
+def test_eight_kills_lose_and_double_nothing(lake: Lake, tmp_path: Path):
     begin(lake)
-    outcome = killed(lake, tmp_path / "journal", kills=20, seed=1)
-    assert min(outcome.records.values()) > 20
+    outcome = killed(lake, tmp_path / "journal", kills=8, seed=1)
+    assert min(outcome.records.values()) > 8
     assert set(outcome.missing.values()) == set(outcome.doubled.values()) == {0}
 
 
