@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from fraud.jobs.ship import Shipper
-from fraud.storage import alerts, journal
-from fraud.storage.alerts import Alert
+from fraud.storage import journal
 from serve_app.telemetry import Telemetry
 
 
 class Shipping:
     """Ships what is journalled, and knows how much is not shipped yet."""
 
-    def __init__(self, shipper: Shipper, telemetry: Telemetry, alarm: Callable[[Alert], None]) -> None:
+    def __init__(self, shipper: Shipper, telemetry: Telemetry) -> None:
         self._shipper = shipper
         self._telemetry = telemetry
-        self._alarm = alarm
         self._shipped: dict[str, int] = {}
 
     def ship(self) -> None:
@@ -30,18 +27,6 @@ class Shipping:
             raise
         self._shipped = found
         self._telemetry.count("records_shipped", report["decisions"] + report["labels"] + report["shadow"])
-        if report["damaged"]:
-            self._alarm(
-                Alert(
-                    kind="journal_damaged",
-                    severity=alerts.ERROR,
-                    subject=str(self._shipper.folder),
-                    message=f"{report['damaged']} segments of the journal cannot be read to their end: "
-                    "restore them from a copy; the service's log names them",
-                    occasion=str(report["damaged"]),
-                    actor="steward",
-                )
-            )
 
     def waiting_bytes(self) -> int:
         """Return how much was journalled since the last pass that came through began."""

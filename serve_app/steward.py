@@ -134,7 +134,7 @@ class Duties:
         self._opening = Lock()
         self._followed = time.monotonic()
         shipper = Shipper(charge.lake, charge.places.journal, keep_s=settings.journal_keep_s)
-        self._shipping = Shipping(shipper, telemetry, self._alarm)
+        self._shipping = Shipping(shipper, telemetry)
         self.chores = [
             Chore("follow the alias", settings.alias_poll_s, self._follow_alias),
             Chore("tend the state", _TEND_S, self._tend),

@@ -3,6 +3,9 @@
 Tasks read, check and write parts; the driver looks for known ids and commits. Nothing is visible before the
 commits, and every commit carries the id of the ingest, which follows from the files and the mapping: a run
 that fails leaves the tables as they were, and one that is repeated, or taken up after a crash, adds nothing.
+
+The endpoint brings transactions into the same table (``fraud.jobs.ship``). So they are committed onto the
+version in which known ids were looked for, or the ingest is made again: no id comes in twice.
 """
 
 from __future__ import annotations
@@ -12,14 +15,14 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import ray.data
 from ray import cloudpickle
 
 from fraud import schema
-from fraud.errors import QualityError, SchemaError
+from fraud.errors import ChangedMeanwhileError, QualityError, SchemaError
 from fraud.jobs import ingest_labels, source
 from fraud.jobs.ingest_outcome import Outcome, discard, settle
 from fraud.jobs.ingest_slice import Slicer, Written
@@ -34,6 +37,8 @@ from fraud.settings import IngestSettings, MoneySettings
 from fraud.storage.lake import Lake, Part
 
 logger = logging.getLogger(__name__)
+
+_TRIES: Final = 5
 
 
 def run(
@@ -64,7 +69,25 @@ def run(
         SchemaError: A file lacks a column, or the lake has other columns.
         TableNotFoundError: A file of labels comes before its transactions.
         QualityError: Too many rows were refused.
+        ChangedMeanwhileError: Others write ``transactions`` all the time.
     """
+    for _ in range(_TRIES):
+        try:
+            return _try(lake, source_path, mapping, ingest=ingest, money=money, now=now)
+        except ChangedMeanwhileError:
+            logger.info("transactions came meanwhile: the ingest begins again")
+    raise ChangedMeanwhileError(schema.TRANSACTIONS)
+
+
+def _try(
+    lake: Lake,
+    source_path: str,
+    mapping: Mapping,
+    *,
+    ingest: IngestSettings,
+    money: MoneySettings,
+    now: datetime,
+) -> dict[str, Any]:
     started = time.monotonic()
     found = [source.describe(path) for path in source.find(source_path)]
     files = _not_yet_ingested(lake, found, mapping)
@@ -73,12 +96,13 @@ def run(
     entities = _check_lake(lake, mapping)
     slicer = Slicer(lake, mapping, exchange, _ingest_id(files, mapping), now, featurized(lake))
     logger.info("ingesting", extra={"files": len(files), "skipped": len(found) - len(files)})
+    version = lake.version(schema.TRANSACTIONS)
     outcome = settle(slicer, _written(slicer, files), [file.path for file in files], entities)
     if outcome.rejected > ingest.max_reject_share * outcome.rows:
         discard(lake, outcome)
         raise QualityError(outcome.rejected, outcome.rows, ingest.max_reject_share, dict(outcome.reasons))
     if files:
-        _commit(outcome, entities, files)
+        _commit(outcome, version, entities, files)
     return {
         "ingest_id": slicer.ingest_id,
         "files": len(files),
@@ -155,25 +179,51 @@ def _check_columns_seen(written: Sequence[Written], mapping: Mapping) -> None:
             raise SchemaError(lines[0].path, problems)
 
 
-def _commit(outcome: Outcome, entities: Sequence[str], files: Sequence[SourceFile]) -> None:
-    """Refused rows first, the list of files last: what is listed as ingested is in the tables."""
+def _commit(
+    outcome: Outcome, version: int | None, entities: Sequence[str], files: Sequence[SourceFile]
+) -> None:
+    """Transactions first, where nothing is lost by beginning again; the list of files last."""
     lake, mapping = outcome.slicer.lake, outcome.slicer.mapping
+    if mapping.kind == "transactions":
+        _commit_transactions(outcome, version)
     _commit_once(outcome, schema.REJECTS, schema.REJECTS_SCHEMA, outcome.rejects)
     labels = [lake.write_part(schema.LABELS, outcome.labels)] if outcome.labels.num_rows else []
     _commit_once(outcome, schema.LABELS, schema.labels(entities), labels, create=True)
-    if mapping.kind == "transactions":
-        kind = schema.transactions(mapping.entities, attribute_types(mapping))
-        _commit_once(outcome, schema.TRANSACTIONS, kind, outcome.parts, create=True)
     rows = outcome.file_rows(files)
     listed = [lake.write_part(schema.INGESTED_FILES, rows)]
     _commit_once(outcome, schema.INGESTED_FILES, schema.INGESTED_FILES_SCHEMA, listed)
+
+
+def _commit_transactions(outcome: Outcome, version: int | None) -> None:
+    """Commit onto the version in which known ids were looked for; into a new table where there was none.
+
+    Raises:
+        ChangedMeanwhileError: There is a newer version; nothing was committed.
+    """
+    lake, mapping = outcome.slicer.lake, outcome.slicer.mapping
+    app, ingest_id = _app(outcome), outcome.slicer.ingest_id
+    if version is None:
+        kind = schema.transactions(mapping.entities, attribute_types(mapping))
+        _commit_once(outcome, schema.TRANSACTIONS, kind, outcome.parts, create=True)
+    elif outcome.parts and lake.app_version(schema.TRANSACTIONS, app) is None:
+        try:
+            lake.commit_onto(
+                schema.TRANSACTIONS, version, outcome.parts, apps={app: 1}, metadata={"ingest_id": ingest_id}
+            )
+        except ChangedMeanwhileError:
+            discard(lake, outcome)
+            raise
 
 
 def _commit_once(
     outcome: Outcome, name: str, kind: pa.Schema, parts: Sequence[Part], *, create: bool = False
 ) -> None:
     """Commit, unless a run of this ingest that was cut short has done so before."""
-    lake, app = outcome.slicer.lake, f"ingest-{outcome.slicer.ingest_id}"
+    lake, app = outcome.slicer.lake, _app(outcome)
     if not (parts or (create and not lake.exists(name))) or lake.app_version(name, app) is not None:
         return
     lake.commit(name, kind, parts, apps={app: 1}, metadata={"ingest_id": outcome.slicer.ingest_id})
+
+
+def _app(outcome: Outcome) -> str:
+    return f"ingest-{outcome.slicer.ingest_id}"

@@ -272,7 +272,15 @@ class Lake:
         table.update_incremental()
         return int(table.version())
 
-    def commit_onto(self, name: str, version: int, parts: Sequence[Part], *, apps: Mapping[str, int]) -> None:
+    def commit_onto(
+        self,
+        name: str,
+        version: int,
+        parts: Sequence[Part],
+        *,
+        apps: Mapping[str, int],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Add parts to a version of a table, or to none: what was looked up in that version still holds.
 
         Args:
@@ -280,6 +288,7 @@ class Lake:
             version: The newest one.
             parts: From ``write_part``.
             apps: Versions stored with the commit by application id; read back with ``committed``.
+            metadata: Stored in the commit's history.
 
         Raises:
             ChangedMeanwhileError: There is a newer version; nothing was committed.
@@ -297,6 +306,7 @@ class Lake:
                 partition_by=handle.metadata().partition_columns or None,
                 commit_properties=CommitProperties(
                     max_commit_retries=0,
+                    custom_metadata=dict(metadata or {}),
                     app_transactions=[Transaction(app, at) for app, at in apps.items()],
                 ),
             )

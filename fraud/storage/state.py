@@ -157,7 +157,11 @@ class OnlineState:
             DiskFullError: It was deleted, and the disk is too full.
         """
         self._look()
-        return self._store.tend()
+        if not self._store.tend():
+            return False
+        # Held open from now on: should it be deleted before anybody has looked at it, this is what is left.
+        self._open = _opened(self._store.successor())
+        return True
 
     def known_as_of(self) -> datetime:
         """Up to when the lake's facts were brought in."""

@@ -175,14 +175,14 @@ def test_crash_between_commits_is_taken_up(tmp_path: Path, lake: Lake, handbook:
 
     class Failing(Lake):
         def commit(self, name: str, *arguments: Any, **options: Any) -> int:
-            if name == schema.TRANSACTIONS:
+            if name == schema.LABELS:
                 raise CutShortError
             return super().commit(name, *arguments, **options)
 
     with pytest.raises(CutShortError):
         run(Failing(lake.uri), tmp_path / "a.parquet", handbook)
-    assert lake.exists(schema.LABELS)
-    assert not lake.exists(schema.TRANSACTIONS)
+    assert lake.exists(schema.TRANSACTIONS)
+    assert not lake.exists(schema.LABELS)
     run(lake, tmp_path / "a.parquet", handbook)
     assert lake.read(schema.TRANSACTIONS).num_rows == 39
     assert lake.read(schema.REJECTS).num_rows == 1

@@ -262,6 +262,15 @@ def test_a_deleted_state_is_put_back_with_everything_in_it(place: Path):
     assert again.answer("c") == third
 
 
+def test_a_state_deleted_again_before_anybody_looked_is_put_back_too(place: Path):
+    state = OnlineState.open(place)
+    first = answered(state, transaction("a", 1))
+    for _ in range(2):
+        shutil.rmtree(place)
+        assert state.tend()
+    assert OnlineState.open(place).answer("a") == first
+
+
 def test_a_deleted_state_is_put_back_where_its_parents_were_deleted_too(
     lake: Lake, tmp_path: Path, place: Path
 ):
