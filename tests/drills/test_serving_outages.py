@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,20 +34,6 @@ def service(folder: Path, registered: Registered) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A service's folder whose journal has a disk of its own, of 16 megabytes."""
-    journal = tmp_path / "served" / "journal"
-    journal.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(journal)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"only root may mount a small disk: {mounted.stderr.strip()}")
-    yield journal.parent
-    subprocess.run(["umount", "-l", str(journal)], check=True)
-
-
 def test_nobody_notices_that_mlflow_is_gone_for_a_minute(
     service: Service, folder: Path, registered: Registered
 ) -> None:
@@ -57,8 +42,3 @@ def test_nobody_notices_that_mlflow_is_gone_for_a_minute(
 
 def test_a_deleted_state_is_put_back_and_nobody_notices(service: Service, folder: Path) -> None:
     serving_outages.state_deleted(service, folder, times=5)
-
-
-def test_a_full_disk_is_said_and_nothing_is_promised(small_disk: Path) -> None:
-    with serving(small_disk, max_replicas=1, disk_reserve_bytes=0) as service:
-        serving_outages.disk_full(service, small_disk, times=2)
