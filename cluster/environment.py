@@ -35,6 +35,8 @@ DEFAULTS: Final = {
     "RAY_DATA_RAISE_ORIGINAL_MAP_EXCEPTION": "1",
     # One thread a process: Ray starts as many processes as there are CPUs.
     "OMP_NUM_THREADS": "1",
+    # glibc gives each new thread an arena of its own, up to eight a CPU, and a replica would grow for hours.
+    "MALLOC_ARENA_MAX": "2",
     # Every training worker would draw a bar for each pass over its rows.
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
