@@ -14,6 +14,8 @@ import pytest
 from load import Plan, run
 from support.transactions import Transactions
 
+from serve_app.card_numbers import holds_card_number
+
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n{"digest":"0123456789"}'
 BUSY = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 BROKEN = b"HTTP/1.0 500 Internal Server Error\r\nContent-Type: text/html\r\n\r\n<h1>500</h1>"
@@ -133,3 +135,10 @@ def test_the_same_number_is_the_same_transaction_in_every_process() -> None:
     ids = {identifier for seed in (1, 2) for identifier, _ in made(seed)}
     assert len(ids) == 1000
     assert len({orjson.loads(body)["card_id"] for _, body in made(1)}) > 490
+
+
+def test_an_id_is_no_card_number_whenever_the_load_begins() -> None:
+    unlucky = 1_795_713_769_013_251  # in hexadecimal a number that a card could have
+    for start_us in range(unlucky, unlucky + 1000):
+        identifier, _ = Transactions(3, keys=10, start_us=start_us, step_us=1000)(0)
+        assert not holds_card_number(identifier)

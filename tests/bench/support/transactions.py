@@ -29,7 +29,8 @@ class Transactions:
             batch: So many in a body, as ``/v1/score/batch`` takes them; 0: one, as ``/v1/score`` does.
         """
         self._seed = int.from_bytes(hashlib.sha256(b"%d" % seed).digest()[:8])
-        self._name = f"load-{seed}-{start_us:x}-n"
+        # Letters between the digits: a start whose digits are all decimal could be a card number.
+        self._name = f"load-{seed}-{start_us.to_bytes(8).hex('x')}-n"
         self._keys, self._start_us, self._step_us, self._batch = keys, start_us, step_us, batch
 
     def __call__(self, number: int) -> tuple[str, bytes]:
