@@ -43,9 +43,8 @@ def soak(service: Service, models: Models, *, seconds: float, seed: int) -> None
     slopes = {pid: _slope(seen) for pid, seen in memory.items() if len(seen) > 10 and names[pid]}
     for pid, slope in sorted(slopes.items(), key=lambda each: -each[1])[:8]:
         print(f"{slope:7.3f} MB/min of {memory[pid][-1][1]:7.1f} MB: {names[pid]}")
-    print(
-        f"{rate:.0f} requests/s, {report.statuses}; p99 {first:.1f} ms in the first third, {last:.1f} ms in the last"
-    )
+    print(f"{rate:.0f} requests/s: {report.statuses}")
+    print(f"p99 {first:.1f} ms in the first third, {last:.1f} ms in the last")
     check(
         f"{seconds:g} s at 60 % of capacity",
         swaps,

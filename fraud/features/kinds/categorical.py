@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from fraud.features.facts import NO_TEXT, Floats, text_number
+from fraud.features.facts import NO_TEXT, Floats, Ints, text_number
 from fraud.features.kind import Kind, Rows, Text
 from fraud.features.measure import Measure, Unit, code, words
 
@@ -18,6 +19,13 @@ def _check_values(values: tuple[str, ...]) -> tuple[str, ...]:
         if value in values[:place]:
             raise ValueError(f"{value} is there twice")
     return values
+
+
+@lru_cache
+def _sorted(values: tuple[str, ...]) -> tuple[Ints, Ints]:
+    """The numbers of texts, and the order that sorts them."""
+    numbers = np.array([text_number(value) for value in values], np.int64)
+    return numbers, np.argsort(numbers)
 
 
 class Categorical(Kind):
@@ -43,8 +51,7 @@ class Categorical(Kind):
 
     def values(self, rows: Rows) -> dict[str, Floats]:
         """The position of each row's text."""
-        numbers = np.array([text_number(value) for value in self.values_], np.int64)
-        order = np.argsort(numbers)
+        numbers, order = _sorted(self.values_)
         text = rows.texts[self.categorical]
         place = order[np.minimum(np.searchsorted(numbers, text, sorter=order), len(numbers) - 1)]
         code = np.where(numbers[place] == text, place, len(numbers)).astype(np.float64)
