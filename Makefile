@@ -37,10 +37,10 @@ fmt: $(STAMP)  ## Format, and correct what lint can correct
 	$(BIN)/ruff format .
 
 test: $(STAMP)  ## All tests but benchmarks and drills
-	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills
+	$(BIN)/pytest -q -n 2 --dist loadgroup --ignore=tests/bench --ignore=tests/drills
 
 test-fast: $(STAMP)  ## The tests that start no Ray
-	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills -m "not ray"
+	$(BIN)/pytest -q -n 2 --ignore=tests/bench --ignore=tests/drills -m "not ray"
 
 demo: $(STAMP)  ## The whole story on this machine, in demo-work/
 	@$(BIN)/fraud demo >/dev/null
