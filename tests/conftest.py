@@ -19,6 +19,7 @@ settings.register_profile("undisturbed", deadline=None)
 settings.load_profile("undisturbed")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of the one Ray in one process, whatever the others are spread over."""
     for item in items:
