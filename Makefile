@@ -8,7 +8,7 @@ PEERS := .venv-bench/.installed
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install check fmt test test-fast demo serve drills soak docs lock clean
+.PHONY: help install check fmt test test-fast test-ray demo serve drills soak docs lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## */\1|/' | sed 's/%/NAME/' | \
@@ -36,11 +36,14 @@ fmt: $(STAMP)  ## Format, and correct what lint can correct
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: $(STAMP)  ## All tests but benchmarks and drills
-	$(BIN)/pytest -q -n 2 --dist loadgroup --ignore=tests/bench --ignore=tests/drills
+test: $(STAMP)  ## All tests but benchmarks and drills, those of Ray beside the others
+	@$(MAKE) -j2 test-fast test-ray
 
 test-fast: $(STAMP)  ## The tests that start no Ray
-	$(BIN)/pytest -q -n 2 --ignore=tests/bench --ignore=tests/drills -m "not ray"
+	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills -m "not ray"
+
+test-ray: $(STAMP)  ## The tests that need Ray
+	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills -m ray
 
 demo: $(STAMP)  ## The whole story on this machine, in demo-work/
 	@$(BIN)/fraud demo >/dev/null

@@ -19,14 +19,6 @@ settings.register_profile("undisturbed", deadline=None)
 settings.load_profile("undisturbed")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of the one Ray in one process, whatever the others are spread over."""
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     """An empty lake in the test's own folder."""
