@@ -204,8 +204,15 @@ def test_challenger_of_other_features_scores_in_the_shadow(node: Node) -> None:
     assert {each["model"]["version"] for each in found} == {version}
     assert {served for _, served, _ in traffic.answered} == {"1"}
     assert set(traffic.statuses) == {200}
-    models = httpx.get(f"{node.url}/v1/models").json()["models"]
-    assert [each["role"] for each in models] == ["champion", "challenger"]
+
+    def roles() -> list[str]:
+        return [each["role"] for each in httpx.get(f"{node.url}/v1/models").json()["models"]]
+
+    # The replica that is asked need not be the one that was first to have the challenger.
+    deadline = time.monotonic() + 10
+    while (found_roles := roles()) != ["champion", "challenger"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found_roles == ["champion", "challenger"]
 
 
 def test_deleted_state_is_put_back(node: Node) -> None:
