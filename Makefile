@@ -6,6 +6,7 @@ OPTIONS ?=
 STAMP := .venv/.installed
 PEERS := .venv-bench/.installed
 BIN := .venv/bin
+TESTS := $(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills
 
 .DEFAULT_GOAL := help
 .PHONY: help install check fmt test test-fast test-ray demo serve drills soak docs lock clean
@@ -40,10 +41,10 @@ test: $(STAMP)  ## All tests but benchmarks and drills, those of Ray beside the 
 	@$(MAKE) -j2 test-fast test-ray
 
 test-fast: $(STAMP)  ## The tests that start no Ray
-	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills -m "not ray"
+	$(TESTS) -m "not ray"
 
 test-ray: $(STAMP)  ## The tests that need Ray
-	$(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills -m ray
+	$(TESTS) -m ray
 
 demo: $(STAMP)  ## The whole story on this machine, in demo-work/
 	@$(BIN)/fraud demo >/dev/null

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import orjson
@@ -31,6 +31,17 @@ pytestmark = pytest.mark.ray
 
 VISIBLE_S = 10.0
 """Within this time every replica has followed."""
+
+
+T = TypeVar("T")
+
+
+def looked(look: Callable[[], T], is_so: Callable[[T], object] = bool, *, within_s: float) -> T:
+    """Look again and again until it is so, at most so long; return what was seen last."""
+    deadline = time.monotonic() + within_s
+    while not is_so(seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return seen
 
 
 def other(days: int) -> FeatureSet:
@@ -163,9 +174,7 @@ def test_damaged_model_promoted_on_purpose_never_serves_and_alerts(node: Node) -
     booster.write_bytes(whole)
     with Traffic(node) as traffic:
         node.promote(version)
-        deadline = time.monotonic() + 20
-        while not (found := alerts.entries(node.lake)) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        found = looked(lambda: alerts.entries(node.lake), within_s=20)
         time.sleep(5)
     node.registry.roll_back("champion", "ann", "it is damaged")
     assert [(row["kind"], row["subject"]) for row in found] == [("model_refused", f"models:/fraud/{version}")]
@@ -198,9 +207,7 @@ def test_challenger_of_other_features_scores_in_the_shadow(node: Node) -> None:
         return [each for each in records if each["record"] == "shadow"]
 
     with Traffic(node) as traffic:
-        deadline = time.monotonic() + 40
-        while not (found := shadowed()) and time.monotonic() < deadline:
-            time.sleep(0.5)
+        found = looked(shadowed, within_s=40)
     assert {each["model"]["version"] for each in found} == {version}
     assert {served for _, served, _ in traffic.answered} == {"1"}
     assert set(traffic.statuses) == {200}
@@ -209,10 +216,8 @@ def test_challenger_of_other_features_scores_in_the_shadow(node: Node) -> None:
         return [each["role"] for each in httpx.get(f"{node.url}/v1/models").json()["models"]]
 
     # The replica that is asked need not be the one that was first to have the challenger.
-    deadline = time.monotonic() + 10
-    while (found_roles := roles()) != ["champion", "challenger"] and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert found_roles == ["champion", "challenger"]
+    both = ["champion", "challenger"]
+    assert looked(roles, lambda found: found == both, within_s=10) == both
 
 
 def test_deleted_state_is_put_back(node: Node) -> None:
@@ -220,9 +225,7 @@ def test_deleted_state_is_put_back(node: Node) -> None:
     with Traffic(node) as traffic:
         time.sleep(1)
         shutil.rmtree(state)
-        deadline = time.monotonic() + 10
-        while not (state / "data.mdb").is_file() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        looked((state / "data.mdb").is_file, within_s=10)
         time.sleep(2)
     assert (state / "data.mdb").is_file()
     assert set(traffic.statuses) == {200}
@@ -231,13 +234,13 @@ def test_deleted_state_is_put_back(node: Node) -> None:
 def test_journal_is_brought_into_the_lake_in_the_background(node: Node) -> None:
     with httpx.Client(base_url=node.url) as client:
         posted = node.score(client).json()["transaction_id"]
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        known = node.lake.exists("decisions") and node.lake.read("decisions", columns=["transaction_id"])
-        if known and posted in known.column("transaction_id").to_pylist():
-            return
-        time.sleep(0.5)
-    raise AssertionError("the decision is not in the lake")
+
+    def shipped() -> list[str]:
+        if not node.lake.exists("decisions"):
+            return []
+        return node.lake.read("decisions", columns=["transaction_id"]).column("transaction_id").to_pylist()
+
+    assert posted in looked(shipped, lambda ids: posted in ids, within_s=20)
 
 
 def test_service_starts_from_what_is_in_place_while_the_registry_is_away(
