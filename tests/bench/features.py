@@ -16,18 +16,16 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from support.equality import DifferenceError, compare
 from support.handbook_lake import CHECKOUT, Shape, make
-from support.memory import PeakMemory
+from support.measured import Result, best, in_turn, run
 
 from fraud.features.spec import load
 from fraud.storage.lake import Lake
@@ -39,8 +37,6 @@ SMALL_ROWS = 5_000_000
 """Up to so many rows are measured three times, more of them once."""
 BYTES_A_ROW = 150
 """Disk for the input, both outputs and what spills."""
-
-Result = dict[str, Any]
 
 
 def main() -> None:
@@ -118,24 +114,20 @@ def _measure(options: argparse.Namespace) -> Result:
     elif options.peer == "plain":
         runs["peer"] = partial(_ours, _made(options.work, Shape(rows["peer"])), options)
     load_before = os.getloadavg()[0]
-    results: dict[str, list[Result]] = {name: [] for name in runs}
     try:
-        for _ in range(options.repeat or (3 if shape.rows <= SMALL_ROWS else 1)):
-            for name, run in runs.items():
-                results[name].append(run())
-                _say(f"{name}: {results[name][-1]['seconds']:.2f} s")
+        results = in_turn(runs, options.repeat or (3 if shape.rows <= SMALL_ROWS else 1))
         equal_rows = compare(lake, FEATURES, peer_file) if options.peer == "polars" else None
     except DifferenceError as error:
         sys.exit(f"ours and the peer differ: {error}")
     finally:
         shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
         peer_file.unlink(missing_ok=True)
-    best = {name: _best(rows[name], results[name]) for name in runs}
-    ratio = best["ours"]["rows_per_s"] / best["peer"]["rows_per_s"] if "peer" in best else None
+    found = {name: best(rows[name], results[name]) for name in runs}
+    ratio = found["ours"]["rows_per_s"] / found["peer"]["rows_per_s"] if "peer" in found else None
     return {
         "rows": shape.rows,
-        "ours": best["ours"],
-        "peer": best.get("peer"),
+        "ours": found["ours"],
+        "peer": found.get("peer"),
         "ratio": ratio and round(ratio, 3),
         "rows_compared": equal_rows,
         "load_before": round(load_before, 2),
@@ -152,47 +144,14 @@ def _made(work: Path, shape: Shape) -> Lake:
 def _ours(lake: Lake, options: argparse.Namespace) -> Result:
     shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
     sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
-    return _run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes])
+    return run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes])
 
 
 def _polars(lake: Lake, out: Path, options: argparse.Namespace) -> Result:
     codec = ["--compression", options.compression, "--compression-level", str(options.compression_level)]
     names = ",".join(FEATURES.names)
     command = [str(PEER_PYTHON), str(SUPPORT / "polars_features.py"), lake.uri, str(out), names, *codec]
-    return _run(command, POLARS_MAX_THREADS=str(options.num_cpus))
-
-
-def _run(command: list[str], **environment: str) -> Result:
-    """Run one of the two in a process of its own; the last line of its output is its result."""
-    with PeakMemory() as memory:
-        ended = subprocess.run(
-            command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=False
-        )
-    if ended.returncode:
-        sys.exit(f"{' '.join(command)}\nended with {ended.returncode}; what it said is above")
-    result: Result = json.loads(ended.stdout.splitlines()[-1])
-    return result | {"peak_bytes": memory.peak_bytes}
-
-
-def _best(rows: int, results: list[Result]) -> Result:
-    """The fastest run; of the memory, the most that any run took."""
-    fastest = min(results, key=lambda result: float(result["seconds"]))
-    return _rounded(fastest) | {
-        "rows_per_s": round(rows / fastest["seconds"]),
-        "peak_bytes": max(result["peak_bytes"] for result in results),
-        "all_seconds": [round(result["seconds"], 3) for result in results],
-    }
-
-
-def _rounded(result: Result) -> Result:
-    return {
-        name: _rounded(value)
-        if isinstance(value, dict)
-        else round(value, 3)
-        if isinstance(value, float)
-        else value
-        for name, value in result.items()
-    }
+    return run(command, POLARS_MAX_THREADS=str(options.num_cpus))
 
 
 def _say(message: str) -> None:

@@ -14,18 +14,15 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from support import training_rows
-from support.memory import PeakMemory
+from support.measured import Result, best, in_turn, run
 
 from cluster.settings import load
 from fraud.features.encode import matrix
@@ -37,8 +34,6 @@ SMALL_ROWS = 5_000_000
 """Up to so many rows are measured three times, more of them once."""
 BYTES_A_ROW = 150
 """Disk for the files and for what may spill."""
-
-Result = dict[str, Any]
 
 
 def main() -> None:
@@ -65,19 +60,14 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace) -> Result:
     folder = training_rows.make(options.work, options.rows)
-    runs: dict[str, Callable[[Path], Result]] = {"ours": partial(_ours, folder, options)}
-    if options.peer:
-        runs["peer"] = partial(_plain, folder, options)
     load_before = os.getloadavg()[0]
-    results: dict[str, list[Result]] = {name: [] for name in runs}
     with tempfile.TemporaryDirectory() as boosters:
-        for _ in range(options.repeat or (3 if options.rows <= SMALL_ROWS else 1)):
-            for name, run in runs.items():
-                booster = Path(boosters) / f"{name}.json"
-                results[name].append(run(booster) | {"average_precision": _precision(booster, folder)})
-                print(f"{name}: {results[name][-1]}", file=sys.stderr)
-    best = {name: _best(options.rows, results[name]) for name in runs}
-    ours, peer = best["ours"], best.get("peer")
+        runs = {"ours": partial(_ours, folder, options, Path(boosters) / "ours.json")}
+        if options.peer:
+            runs["peer"] = partial(_plain, folder, options, Path(boosters) / "peer.json")
+        results = in_turn(runs, options.repeat or (3 if options.rows <= SMALL_ROWS else 1))
+    found = {name: best(options.rows, results[name]) for name in runs}
+    ours, peer = found["ours"], found.get("peer")
     return {
         "rows": options.rows,
         "ours": ours,
@@ -93,30 +83,16 @@ def _measure(options: argparse.Namespace) -> Result:
 def _ours(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
     sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
     command = ["-m", "support.our_training", str(folder), str(booster), "--engine", options.engine, *sizes]
-    return _run(command, PYTHONPATH=f"{SUPPORT.parent}")
+    trained = run([sys.executable, *command], PYTHONPATH=f"{SUPPORT.parent}")
+    return trained | {"average_precision": _precision(booster, folder)}
 
 
 def _plain(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
     train = load().train
     params = json.dumps(booster_params(train) | {"nthread": options.num_cpus})
     sizes = ["--label", training_rows.LABEL, "--params", params, "--rounds", str(train.rounds)]
-    return _run([str(SUPPORT / "plain_training.py"), str(folder), str(booster), *sizes])
-
-
-def _run(command: list[str], **environment: str) -> Result:
-    """Run one of the two in a process of its own; the last line of its output is its result."""
-    with PeakMemory() as memory:
-        ended = subprocess.run(
-            [sys.executable, *command],
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    if ended.returncode:
-        sys.exit(f"{' '.join(command)}\nended with {ended.returncode}; what it said is above")
-    result: Result = json.loads(ended.stdout.splitlines()[-1])
-    return result | {"peak_bytes": memory.peak_bytes}
+    trained = run([sys.executable, str(SUPPORT / "plain_training.py"), str(folder), str(booster), *sizes])
+    return trained | {"average_precision": _precision(booster, folder)}
 
 
 def _precision(booster: Path, folder: Path) -> float:
@@ -124,16 +100,6 @@ def _precision(booster: Path, folder: Path) -> float:
     truth = np.asarray(table.column(training_rows.LABEL).to_numpy(), np.bool_)
     scores = predict(from_json(booster.read_bytes(), path=str(booster)), matrix(table, training_rows.NAMES))
     return average_precision(truth, scores)
-
-
-def _best(rows: int, results: list[Result]) -> Result:
-    """The fastest run; of the memory, the most that any run took."""
-    fastest = min(results, key=lambda result: float(result["seconds"]))
-    return json.loads(json.dumps(fastest), parse_float=lambda text: round(float(text), 4)) | {
-        "rows_per_s": round(rows / fastest["seconds"]),
-        "peak_bytes": max(result["peak_bytes"] for result in results),
-        "all_seconds": [round(result["seconds"], 3) for result in results],
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,112 @@
+r"""Batch scoring of N rows: the product against one plain process with as many threads as there are CPUs.
+
+Ours reads the features from Delta and commits scores, decisions and reasons to Delta. The plain process reads
+the same files with pyarrow, predicts with the same booster and writes Parquet. The lake is made in the work
+directory and kept there for the next run, but for what the runs write.
+
+    make bench-score ROWS=17500000
+    make bench-score ROWS=17500000 OPTIONS="--reviewed 0.05"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from support.handbook_lake import Shape, make
+from support.measured import Result, best, in_turn, run
+from support.scored_model import FEATURES, REVIEWED, prepare
+
+from fraud import schema
+from fraud.storage.lake import Lake
+
+SUPPORT = Path(__file__).parent / "support"
+SMALL_ROWS = 5_000_000
+"""Up to so many rows are measured three times, more of them once."""
+BYTES_A_ROW = 250
+"""Disk for the lake, its features and both outputs."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench-score", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_750_000)
+    parser.add_argument("--reviewed", type=float, default=REVIEWED, metavar="SHARE", help="gets reasons")
+    parser.add_argument("--no-peer", dest="peer", action="store_false", help="ours alone")
+    parser.add_argument("--repeat", type=int, default=0, help="runs of each, the fastest counts")
+    parser.add_argument("--num-cpus", type=int, default=2)
+    parser.add_argument("--object-store-bytes", type=int, default=2 * 2**30)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fraud-bench")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(options.work).free, options.rows * BYTES_A_ROW
+    if free < needed:
+        parser.error(
+            f"{options.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} are needed: see --work"
+        )
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
+    # The clusters of other people are not what is measured.
+    os.environ.pop("RAY_ADDRESS", None)
+    print(json.dumps(_measure(options)))
+
+
+def _measure(options: argparse.Namespace) -> Result:
+    lake = _featurized(options)
+    bundle = prepare(options.work / "scored-model", lake, options.num_cpus)
+    out = options.work / f"plain-scores-{os.getpid()}"
+    runs = {"ours": partial(_ours, lake, bundle, options)}
+    if options.peer:
+        runs["peer"] = partial(_plain, lake, bundle, out, options)
+    load_before = os.getloadavg()[0]
+    try:
+        results = in_turn(runs, options.repeat or (3 if options.rows <= SMALL_ROWS else 1))
+    finally:
+        shutil.rmtree(lake.table_uri(schema.SCORES), ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
+    scored = {result["scored"] for each in results.values() for result in each}
+    if scored != {options.rows}:
+        sys.exit(f"{options.rows} rows were to be scored, {scored} were")
+    found = {name: best(options.rows, results[name]) for name in runs}
+    ours, peer = found["ours"], found.get("peer")
+    return {
+        "rows": options.rows,
+        "ours": ours,
+        "peer": peer,
+        "ratio": peer and round(peer["seconds"] / ours["seconds"], 3),
+        "load_before": round(load_before, 2),
+        "options": {name: str(value) if name == "work" else value for name, value in vars(options).items()},
+    }
+
+
+def _featurized(options: argparse.Namespace) -> Lake:
+    lake = make(options.work, Shape(options.rows))
+    if not lake.exists(FEATURES.table):
+        run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *_sizes(options)])
+    return lake
+
+
+def _ours(lake: Lake, bundle: Path, options: argparse.Namespace) -> Result:
+    shutil.rmtree(lake.table_uri(schema.SCORES), ignore_errors=True)
+    shares = ["--reviewed", str(options.reviewed)]
+    command = ["-m", "support.our_scoring", lake.uri, str(bundle), *shares, *_sizes(options)]
+    return run([sys.executable, *command], PYTHONPATH=f"{SUPPORT.parent}")
+
+
+def _plain(lake: Lake, bundle: Path, out: Path, options: argparse.Namespace) -> Result:
+    shutil.rmtree(out, ignore_errors=True)
+    files = [lake.table_uri(FEATURES.table), str(bundle / "booster.json"), str(out)]
+    sizes = ["--names", ",".join(FEATURES.names), "--threads", str(options.num_cpus)]
+    return run([sys.executable, str(SUPPORT / "plain_scoring.py"), *files, *sizes])
+
+
+def _sizes(options: argparse.Namespace) -> list[str]:
+    return ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
+
+
+if __name__ == "__main__":
+    main()
