@@ -63,29 +63,42 @@ class Scorer:
     def __call__(self, batch: dict[str, NDArray[Any]]) -> pa.Table:
         """Score the day in the batch, write its file, return the file and the counts as one row."""
         day: Day = batch["day"][0]
-        scorable = self._scorable(day)
-        ids = scorable.column("transaction_id").combine_chunks()
-        names = self.bundle.feature_set.names
-        table = self.bundle.feature_set.table
-        features = self._read(table, day.features, ["transaction_id", "event_time", *names])
-        features = features.filter(pc.is_in(features.column("transaction_id"), value_set=ids))
+        features, amounts, without = self._featurized(day)
         done = pc.is_in(features.column("transaction_id"), value_set=self._scored(day))
-        new = features.filter(pc.invert(done))
-        own = pc.index_in(new.column("transaction_id"), value_set=ids)
-        result = self._score(new, scorable.column("amount_base_minor").take(own))
-        part = self.lake.write_part(schema.SCORES, result, day.event_date) if new.num_rows else None
-        decided = result.column("decision").to_pylist()
+        already = pc.sum(done).as_py() or 0
+        if already:
+            new = pc.invert(done)
+            features, amounts = features.filter(new), amounts.filter(new)
+        result = self._score(features, amounts)
+        part = self.lake.write_part(schema.SCORES, result, day.event_date) if result.num_rows else None
+        decided = {
+            each["values"]: each["counts"] for each in result.column("decision").value_counts().to_pylist()
+        }
         row = {
             "path": part.path if part else "",
-            "rows": new.num_rows,
+            "rows": result.num_rows,
             "size": part.size if part else 0,
             "event_date": day.event_date,
-            "rows_in": features.num_rows,
-            "already_scored": pc.sum(done).as_py() or 0,
-            "without_features": len(ids) - features.num_rows,
-            **{decision: decided.count(decision) for decision in DECISIONS},
+            "rows_in": already + result.num_rows,
+            "already_scored": already,
+            "without_features": without,
+            **{decision: decided.get(decision, 0) for decision in DECISIONS},
         }
         return pa.table({name: [value] for name, value in row.items()})
+
+    def _featurized(self, day: Day) -> tuple[pa.Table, pa.ChunkedArray, int]:
+        """Return the features of the day's transactions, their amounts, and how many have no features."""
+        scorable = self._scorable(day)
+        feature_set = self.bundle.feature_set
+        columns = ["transaction_id", "event_time", *feature_set.names]
+        features = self._read(feature_set.table, day.features, columns)
+        ids, amounts = scorable.column("transaction_id"), scorable.column("amount_base_minor")
+        if features.column("transaction_id").equals(ids):
+            return features, amounts, 0  # as `fraud featurize` leaves a day: no need to look each one up
+        ids = ids.combine_chunks()
+        features = features.filter(pc.is_in(features.column("transaction_id"), value_set=ids))
+        own = pc.index_in(features.column("transaction_id"), value_set=ids)
+        return features, amounts.take(own), len(ids) - features.num_rows
 
     def _scorable(self, day: Day) -> pa.Table:
         columns = ["transaction_id", "kind", "amount_base_minor"]
@@ -103,23 +116,34 @@ class Scorer:
         probabilities = self.bundle.probabilities(scores)
         amounts = np.asarray(amount_base_minor.to_numpy(), np.int64)
         decided = self.policy.decide(probabilities, amounts)
-        asked = np.flatnonzero(np.array(decided, np.str_) != APPROVE)
-        found = self.bundle.explainer.causes(values[asked], most=self.policy.max_reasons)
-        why: list[Sequence[str]] = [()] * rows.num_rows
-        for row, causes in zip(asked, found, strict=True):
-            why[row] = [cause.code for cause in causes]
         stamp = self.stamp
         columns = {
             "transaction_id": rows.column("transaction_id"),
             "event_time": rows.column("event_time"),
             "score": scores,
             "probability": probabilities,
-            "decision": decided,
-            "reasons": pa.array(why, pa.list_(pa.string())),
-            **{name: [getattr(stamp, name)] * rows.num_rows for name in Stamp.__dataclass_fields__},
+            "decision": pa.array(decided, pa.string()),
+            "reasons": self._reasons(
+                values, np.array([decision != APPROVE for decision in decided], np.bool_)
+            ),
+            **{
+                field.name: pa.repeat(pa.scalar(getattr(stamp, field.name), field.type), rows.num_rows)
+                for field in schema.SCORES_SCHEMA
+                if field.name in Stamp.__dataclass_fields__
+            },
         }
         stored = [field for field in schema.SCORES_SCHEMA if field.name != schema.PARTITION]
         return pa.table({field.name: columns[field.name] for field in stored}, pa.schema(stored))
+
+    def _reasons(self, values: NDArray[np.float32], asked: NDArray[np.bool_]) -> pa.ListArray:
+        """The codes of the rows that are asked for; the others have an empty list."""
+        found = self.bundle.explainer.causes(values[asked], most=self.policy.max_reasons)
+        lengths = np.zeros(len(asked) + 1, np.int32)
+        lengths[1:][asked] = [len(causes) for causes in found]
+        codes = [cause.code for causes in found for cause in causes]
+        return pa.ListArray.from_arrays(
+            pa.array(np.cumsum(lengths, dtype=np.int32)), pa.array(codes, pa.string())
+        )
 
     def _read(self, name: str, parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
         if not parts:
