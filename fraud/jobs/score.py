@@ -38,6 +38,8 @@ RUN_KINDS: Final = (LIVE, "backfill", "rescore")
 
 _READERS: Final = 8
 """Threads that look which days are finished; they wait for files."""
+_TURNS: Final = 16
+"""An actor gets its days in about so many tasks: fewer cost Ray less, more leave less to wait for."""
 
 
 def run(
@@ -177,13 +179,16 @@ def _work(
     if not days:
         return []
     files = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
-    rows = ray.data.from_items([{"day": day} for day in days], override_num_blocks=len(days))
+    actors = min(settings.actors, len(days))
+    together = max(1, len(days) // (actors * _TURNS))
+    blocks = -(-len(days) // together)
+    rows = ray.data.from_items([{"day": day} for day in days], override_num_blocks=blocks)
     scored = rows.map_batches(
         Scorer,
         fn_constructor_args=(lake, files, policy, stamp),
-        batch_size=1,
+        batch_size=None,
         batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(size=min(settings.actors, len(days))),
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=settings.cpus_per_actor,
     )
     scored.set_name(f"score_{stamp.model_version}_{stamp.run_kind}")

@@ -61,8 +61,10 @@ class Scorer:
         self.stamp = stamp
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> pa.Table:
-        """Score the day in the batch, write its file, return the file and the counts as one row."""
-        day: Day = batch["day"][0]
+        """Score the days in the batch and write a file for each; return files and counts, one row a day."""
+        return pa.Table.from_pylist([self._day(day) for day in batch["day"]])
+
+    def _day(self, day: Day) -> dict[str, Any]:
         features, amounts, without = self._featurized(day)
         done = pc.is_in(features.column("transaction_id"), value_set=self._scored(day))
         already = pc.sum(done).as_py() or 0
@@ -74,7 +76,7 @@ class Scorer:
         decided = {
             each["values"]: each["counts"] for each in result.column("decision").value_counts().to_pylist()
         }
-        row = {
+        return {
             "path": part.path if part else "",
             "rows": result.num_rows,
             "size": part.size if part else 0,
@@ -84,7 +86,6 @@ class Scorer:
             "without_features": without,
             **{decision: decided.get(decision, 0) for decision in DECISIONS},
         }
-        return pa.table({name: [value] for name, value in row.items()})
 
     def _featurized(self, day: Day) -> tuple[pa.Table, pa.ChunkedArray, int]:
         """Return the features of the day's transactions, their amounts, and how many have no features."""
