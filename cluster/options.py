@@ -49,3 +49,7 @@ First = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Leave earlier days alone."),
 ]
+Last = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Leave later days alone."),
+]

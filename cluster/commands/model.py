@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from cluster.command import Report, command
-from cluster.options import Alias, Config, End, Engine, Features, First, LakeUri, Reference, WorkDir, Workers
+from cluster.options import (
+    Alias,
+    Config,
+    End,
+    Engine,
+    Features,
+    First,
+    LakeUri,
+    Last,
+    Reference,
+    WorkDir,
+    Workers,
+)
 
 app = typer.Typer()
 
@@ -136,6 +148,7 @@ def score(
     model: Reference = "champion",
     run_kind: Annotated[str, typer.Option(help="live, backfill or rescore.")] = "live",
     first: First = None,
+    last: Last = None,
 ) -> Report:
     """Score all transactions that this model has not scored yet."""
     from cluster import wiring
@@ -146,9 +159,10 @@ def score(
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     ref = wiring.registry(settings).resolve(model)
     bundle, policy = wiring.registry(settings).fetch(ref, wiring.work(settings).models)
-    day, tables = first.date() if first else None, wiring.lake(settings)
+    tables = wiring.lake(settings)
+    days = {"first": first.date() if first else None, "last": last.date() if last else None}
     with connect(settings.ray, name="fraud score"):
-        return run(tables, ref, bundle, policy, settings=settings.score, run_kind=run_kind, first=day)
+        return run(tables, ref, bundle, policy, settings=settings.score, run_kind=run_kind, **days)
 
 
 @command(app)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.command import Report, command
-from cluster.options import Config, End, First, LakeUri, WorkDir
+from cluster.options import Config, End, First, LakeUri, Last, WorkDir
 
 if TYPE_CHECKING:
     from cluster.settings import Settings
@@ -26,10 +26,6 @@ app.add_typer(policy_app, name="policy")
 
 Version = Annotated[
     str, typer.Option("--version", metavar="ALIAS-OR-VERSION", help="A model of the registry.")
-]
-Last = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Leave later days alone."),
 ]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 Actor = Annotated[str, typer.Option(help="Who does it; kept in the history.", default_factory=getuser)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -104,13 +103,8 @@ def settle(
 
 def discard(lake: Lake, outcome: Outcome) -> None:
     """Delete the parts that will not be committed."""
-    _delete(lake, schema.TRANSACTIONS, outcome.parts)
-    _delete(lake, schema.REJECTS, outcome.rejects)
-
-
-def _delete(lake: Lake, name: str, parts: Iterable[Part]) -> None:
-    for part in parts:
-        Path(lake.part_uri(name, part)).unlink(missing_ok=True)
+    lake.discard(schema.TRANSACTIONS, outcome.parts)
+    lake.discard(schema.REJECTS, outcome.rejects)
 
 
 def _keep_new(outcome: Outcome, parts: Sequence[NewPart]) -> dict[tuple[int, int], str]:
@@ -135,7 +129,7 @@ def _keep_new(outcome: Outcome, parts: Sequence[NewPart]) -> dict[tuple[int, int
 def _rewritten(lake: Lake, part: NewPart, known: Known) -> list[Part]:
     new = lake.read_part(schema.TRANSACTIONS, part.part).filter(pa.array(~(known.equal | known.conflict)))
     kept = [lake.write_part(schema.TRANSACTIONS, new, part.part.event_date)] if new.num_rows else []
-    _delete(lake, schema.TRANSACTIONS, [part.part])
+    lake.discard(schema.TRANSACTIONS, [part.part])
     return kept
 
 

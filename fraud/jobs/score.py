@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,7 @@ import ray
 import ray.data
 
 from fraud import schema
-from fraud.errors import ClusterError, ConfigError, TableNotFoundError
+from fraud.errors import ChangedMeanwhileError, ConfigError, TableNotFoundError
 from fraud.jobs.score_day import COUNTS, Day, Scorer, Stamp, of_run
 from fraud.model.bundle import Bundle
 from fraud.model.policy import DECISIONS, Policy
@@ -38,6 +38,7 @@ RUN_KINDS: Final = (LIVE, "backfill", "rescore")
 
 _READERS: Final = 8
 """Threads that look which days are finished; they wait for files."""
+_TRIES: Final = 5
 _TURNS: Final = 16
 """An actor gets its days in about so many tasks: fewer cost Ray less, more leave less to wait for."""
 
@@ -51,8 +52,12 @@ def run(
     settings: ScoreSettings,
     run_kind: str = LIVE,
     first: date | None = None,
+    last: date | None = None,
 ) -> dict[str, Any]:
     """Score what this model version has not scored yet under this kind of run.
+
+    Of two runs that score the same day at once, one commits. The other throws away what it wrote, looks
+    again, and finds the day scored.
 
     Args:
         lake: Holds transactions and the features of the bundle's set.
@@ -62,31 +67,61 @@ def run(
         settings: Actors and their CPUs.
         run_kind: ``live``, ``backfill`` or ``rescore``; only live rows count as performance.
         first: Leave earlier event dates alone.
+        last: Leave later event dates alone.
 
     Returns:
         ``rows_in`` (transactions with features) = ``scored`` + ``already_scored``; ``without_features`` (run
         `fraud featurize` for them), ``decisions`` of this run, ``model_version``, ``run_kind``, ``run_id``,
-        ``scores_version`` (None where there is no table yet), ``seconds`` and ``rows_per_s``.
+        ``overtaken`` (how often another run came first), ``scores_version``, ``seconds`` and ``rows_per_s``.
 
     Raises:
-        ConfigError: There is no such kind of run.
+        ConfigError: There is no such kind of run, or ``last`` comes before ``first``.
         TableNotFoundError: Transactions or features are missing.
-        ClusterError: Another run of the same model and kind committed meanwhile.
+        ChangedMeanwhileError: Other runs of the same model and kind came first each time.
+        NotWrittenError: The disk is full or fails; nothing was committed, or all of it.
     """
     started = time.monotonic()
     if run_kind not in RUN_KINDS:
         raise ConfigError(f"run_kind = {run_kind}", f"is one of {', '.join(RUN_KINDS)}")
-    version = lake.version(schema.TRANSACTIONS)
-    if version is None:
-        raise TableNotFoundError(schema.TRANSACTIONS, lake.uri, "run `fraud ingest` first")
+    if first and last and last < first:
+        raise ConfigError(f"last = {last}", f"is before first = {first}")
     features_version = bundle.feature_set.version
     stamp = Stamp(
         ref.version, run_kind, bundle.digest, policy.version, features_version, datetime.now(UTC), uuid4().hex
     )
-    known = _score_parts(lake)
-    days = _days(lake, bundle, known, version, first)
+    for overtaken in range(_TRIES):
+        try:
+            counts = _try(lake, ref.name, bundle, policy, stamp, settings=settings, between=(first, last))
+        except ChangedMeanwhileError:
+            logger.warning("another run scored the same meanwhile: this one looks what is left to do")
+        else:
+            return _report(lake, stamp, counts, time.monotonic() - started) | {"overtaken": overtaken}
+    raise ChangedMeanwhileError(schema.SCORES)
+
+
+def _try(
+    lake: Lake,
+    name: str,
+    bundle: Bundle,
+    policy: Policy,
+    stamp: Stamp,
+    *,
+    settings: ScoreSettings,
+    between: tuple[date | None, date | None],
+) -> dict[str, int]:
+    """Score and commit what is missing in the newest version of the scores; return the counts."""
+    version = lake.version(schema.TRANSACTIONS)
+    if version is None:
+        raise TableNotFoundError(schema.TRANSACTIONS, lake.uri, "run `fraud ingest` first")
+    features = lake.parts(bundle.feature_set.table)
+    lake.ensure(schema.SCORES, schema.SCORES_SCHEMA)
+    onto, _ = lake.committed(schema.SCORES, ())
+    scores = lake.parts(schema.SCORES, version=onto)
+    days = _days((lake.parts(schema.TRANSACTIONS, version=version), features, scores), *between)
     todo, before = _split(lake, days, stamp)
-    logger.info("scoring", extra={"days": len(days), "days_to_do": len(todo), "model_version": ref.version})
+    logger.info(
+        "scoring", extra={"days": len(days), "days_to_do": len(todo), "model_version": stamp.model_version}
+    )
     rows = _work(lake, todo, bundle, policy, stamp, settings=settings)
     parts = [
         Part(row["path"], int(row["rows"]), int(row["size"]), row["event_date"])
@@ -94,21 +129,30 @@ def run(
         if row["rows"]
     ]
     if parts:
-        _refuse_race(lake, known, stamp)
-        app = f"score:{ref.name}:{ref.version}:{run_kind}"
-        lake.commit(schema.SCORES, schema.SCORES_SCHEMA, parts, apps={app: version})
+        series = f"score:{name}:{stamp.model_version}:{stamp.run_kind}"
+        apps = {f"{series}:{part.day.isoformat()}": version for part in parts}
+        try:
+            lake.commit_beside(schema.SCORES, onto, parts, apps=apps)
+        except ChangedMeanwhileError:
+            lake.discard(schema.SCORES, parts)
+            raise
     counts = {name: sum(int(row[name]) for row in rows) for name in COUNTS}
+    counts["rows_in"] += before
+    counts["already_scored"] += before
+    return counts
+
+
+def _report(lake: Lake, stamp: Stamp, counts: Mapping[str, int], seconds: float) -> dict[str, Any]:
     if counts["without_features"]:
         logger.warning(
             "transactions without features are not scored, run `fraud featurize` first",
             extra={"without_features": counts["without_features"]},
         )
-    seconds = time.monotonic() - started
-    scored = sum(part.rows for part in parts)
+    scored = sum(counts[decision] for decision in DECISIONS)
     return {
-        "rows_in": counts["rows_in"] + before,
+        "rows_in": counts["rows_in"],
         "scored": scored,
-        "already_scored": counts["already_scored"] + before,
+        "already_scored": counts["already_scored"],
         "without_features": counts["without_features"],
         "decisions": {decision: counts[decision] for decision in DECISIONS},
         "model_version": stamp.model_version,
@@ -150,21 +194,15 @@ def _finished(lake: Lake, day: Day, stamp: Stamp) -> int | None:
     return done if done == wanted else None
 
 
-def _score_parts(lake: Lake) -> list[Part]:
-    return lake.parts(schema.SCORES) if lake.exists(schema.SCORES) else []
-
-
-def _days(lake: Lake, bundle: Bundle, scores: Sequence[Part], version: int, first: date | None) -> list[Day]:
-    sources = (
-        lake.parts(schema.TRANSACTIONS, version=version),
-        lake.parts(bundle.feature_set.table),
-        scores,
-    )
+def _days(
+    sources: tuple[Sequence[Part], Sequence[Part], Sequence[Part]], first: date | None, last: date | None
+) -> list[Day]:
+    """Bring together the parts of transactions, features and scores that are of one day."""
     found: dict[date, tuple[list[Part], list[Part], list[Part]]] = {}
     for kind, parts in enumerate(sources):
         for part in parts:
-            if part.event_date is not None and (first is None or part.event_date >= first):
-                found.setdefault(part.event_date, ([], [], []))[kind].append(part)
+            if (first or date.min) <= part.day <= (last or date.max):
+                found.setdefault(part.day, ([], [], []))[kind].append(part)
     return [
         Day(day, tuple(files[0]), tuple(files[1]), tuple(files[2]))
         for day, files in sorted(found.items())
@@ -194,15 +232,3 @@ def _work(
     scored.set_name(f"score_{stamp.model_version}_{stamp.run_kind}")
     taken: list[dict[str, Any]] = scored.take_all()
     return taken
-
-
-def _refuse_race(lake: Lake, known: Sequence[Part], stamp: Stamp) -> None:
-    """Refuse to commit where another run has scored for this model since this one began to read."""
-    before = {part.path for part in known}
-    for part in _score_parts(lake):
-        if part.path in before:
-            continue
-        if of_run(lake.read_part(schema.SCORES, part, ["model_version", "run_kind"]), stamp).num_rows:
-            raise ClusterError(
-                "another run scored with this model version meanwhile, nothing was committed: run it again"
-            )

@@ -297,15 +297,44 @@ class Lake:
         handle = self._open(name)
         if handle.version() != version:
             raise ChangedMeanwhileError(name)
-        kind = handle.schema()
+        self._add(name, handle, parts, apps=apps, metadata=metadata, retries=0)
+
+    def commit_beside(
+        self, name: str, version: int, parts: Sequence[Part], *, apps: Mapping[str, int]
+    ) -> None:
+        """Add parts to a table, though others added theirs since a version, but not under the same ids.
+
+        Args:
+            name: The table, see ``ensure``.
+            version: The one in which what is to be added was missing.
+            parts: From ``write_part``.
+            apps: Versions stored with the commit by application id; read back with ``committed``.
+
+        Raises:
+            ChangedMeanwhileError: Another commit under one of these ids came first; nothing was committed.
+            NotWrittenError: The commit failed; ``committed`` says whether it did so before or after it held.
+        """
+        # On a handle of that version: Delta looks through all commits since then for the same ids.
+        self._add(name, self._open(name, version), parts, apps=apps)
+
+    def _add(
+        self,
+        name: str,
+        handle: DeltaTable,
+        parts: Sequence[Part],
+        *,
+        apps: Mapping[str, int],
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
+    ) -> None:
         try:
             handle.create_write_transaction(
                 [_add_action(part) for part in parts],
                 "append",
-                kind,
+                handle.schema(),
                 partition_by=handle.metadata().partition_columns or None,
                 commit_properties=CommitProperties(
-                    max_commit_retries=0,
+                    max_commit_retries=retries,
                     custom_metadata=dict(metadata or {}),
                     app_transactions=[Transaction(app, at) for app, at in apps.items()],
                 ),
@@ -314,6 +343,11 @@ class Lake:
             raise ChangedMeanwhileError(name) from error
         except (DeltaError, OSError) as error:
             raise NotWrittenError(self.table_uri(name), str(error)) from error
+
+    def discard(self, name: str, parts: Iterable[Part]) -> None:
+        """Delete parts that were not committed."""
+        for part in parts:
+            Path(self.part_uri(name, part)).unlink(missing_ok=True)
 
     def append(self, name: str, table: pa.Table, *, apps: Mapping[str, int] | None = None) -> int:
         """Write and commit a small table from the driver; the partition column decides its files."""
@@ -339,20 +373,10 @@ class Lake:
         """
         self.ensure(name, table.schema)
         part = self.write_part(name, table)
-        # Read and committed on one handle: Delta refuses a commit that another one of the same application
-        # has overtaken since the handle was opened.
-        handle = self._open(name)
-        if (handle.transaction_version(app) or 0) != number - 1:
+        version, reached = self.committed(name, [app])
+        if reached.get(app, 0) != number - 1:
             raise ChangedMeanwhileError(name)
-        try:
-            handle.create_write_transaction(
-                [_add_action(part)],
-                "append",
-                Schema.from_arrow(table.schema),
-                commit_properties=CommitProperties(app_transactions=[Transaction(app, number)]),
-            )
-        except CommitFailedError as error:
-            raise ChangedMeanwhileError(name) from error
+        self.commit_beside(name, version, [part], apps={app: number})
 
     def ensure(self, name: str, schema: pa.Schema) -> None:
         """Make an empty table unless it exists with these columns; others may be making it too.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +10,11 @@ from factories_policy import make_policy
 from factories_train import FEATURE_SET, START, make_bundle, make_lake
 
 from fraud import schema
-from fraud.errors import ClusterError, ConfigError, TableNotFoundError
+from fraud.errors import ConfigError, TableNotFoundError
 from fraud.features.encode import matrix
 from fraud.jobs import score
 from fraud.settings import ScoreSettings
+from fraud.storage.lake import Lake
 from fraud.storage.registry import ModelRef
 
 pytestmark = pytest.mark.ray
@@ -55,6 +57,10 @@ def commit_scores(lake, ids, *, version, run_kind):
     lake.append(schema.SCORES, pa.Table.from_pylist(rows, schema=schema.SCORES_SCHEMA))
 
 
+def score_files(lake):
+    return Path(lake.table_uri(schema.SCORES)).rglob("*.parquet")
+
+
 def test_every_transaction_is_scored_once(lake, bundle, ray_cluster):
     ids = make_lake(lake, days=3, per_day=40)
     report = run(lake, bundle)
@@ -65,13 +71,16 @@ def test_every_transaction_is_scored_once(lake, bundle, ray_cluster):
 
     again = run(lake, bundle)
     assert (again["rows_in"], again["scored"], again["already_scored"]) == (120, 0, 120)
-    assert again["scores_version"] == report["scores_version"] == 0
+    assert again["scores_version"] == report["scores_version"] == 1
 
     make_lake(lake, days=2, per_day=30, first_day=2, kind="verification")
     more = run(lake, bundle)
     assert (more["rows_in"], more["scored"], more["already_scored"]) == (180, 60, 120)
     assert lake.read(schema.SCORES).num_rows == 180
-    assert lake.app_version(schema.SCORES, "score:fraud:1:live") == lake.version(schema.TRANSACTIONS)
+    apps = [f"score:fraud:1:live:2026-03-{day:02}" for day in range(1, 5)]
+    _, reached = lake.committed(schema.SCORES, apps)
+    newest = lake.version(schema.TRANSACTIONS)
+    assert [reached[app] for app in apps] == [0, 0, newest, newest]
 
 
 def test_scores_are_those_of_the_bundle(lake, bundle, ray_cluster):
@@ -118,15 +127,52 @@ def test_what_has_no_features_is_reported_and_refunds_are_not_scored(lake, bundl
     assert (report["scored"], report["without_features"]) == (10, 10)
 
 
-def test_a_run_beside_another_is_refused(lake):
-    commit_scores(lake, ["a"], version="1", run_kind="backfill")
-    before = score._score_parts(lake)
-    commit_scores(lake, ["b"], version="1", run_kind="live")
-    stamp = score.Stamp("1", "live", "", "", "", datetime.now(UTC), "")
-    with pytest.raises(ClusterError, match="run it again"):
-        score._refuse_race(lake, before, stamp)
-    other = score.Stamp("2", "live", "", "", "", datetime.now(UTC), "")
-    score._refuse_race(lake, before, other)
+class Overtaken(Lake):
+    """A lake in which another run scores everything just before this one commits."""
+
+    __slots__ = ("other",)
+
+    def __init__(self, lake, other):
+        super().__init__(lake.uri)
+        object.__setattr__(self, "other", [other])
+
+    def commit_beside(self, name, version, parts, *, apps):
+        if self.other:
+            self.other.pop()()
+        Lake.commit_beside(self, name, version, parts, apps=apps)
+
+    def __reduce__(self):
+        return Lake, (self.uri,)
+
+
+def test_of_two_runs_of_the_same_days_one_commits_and_the_other_says_so(lake, bundle, ray_cluster, caplog):
+    ids = make_lake(lake, days=2, per_day=20)
+    winner = {}
+    report = run(Overtaken(lake, lambda: winner.update(run(lake, bundle))), bundle)
+    assert (winner["scored"], winner["overtaken"]) == (40, 0)
+    assert (report["scored"], report["already_scored"], report["overtaken"]) == (0, 40, 1)
+    assert "another run scored the same meanwhile" in caplog.text
+    assert sorted(lake.read(schema.SCORES).column("transaction_id").to_pylist()) == sorted(ids)
+    files = {str(file.relative_to(lake.table_uri(schema.SCORES))) for file in score_files(lake)}
+    assert files == {part.path for part in lake.parts(schema.SCORES)}
+
+
+def test_a_run_of_another_day_or_version_does_not_overtake(lake, bundle, ray_cluster):
+    make_lake(lake, days=2, per_day=20)
+
+    def others():
+        run(lake, bundle, last=date(2026, 3, 1))
+        run(lake, bundle, version="2")
+
+    report = run(Overtaken(lake, others), bundle, first=date(2026, 3, 2))
+    assert (report["scored"], report["overtaken"]) == (20, 0)
+
+
+def test_days_are_chosen_by_both_ends(lake, bundle, ray_cluster):
+    make_lake(lake, days=3, per_day=10)
+    report = run(lake, bundle, first=date(2026, 3, 2), last=date(2026, 3, 2))
+    assert report["scored"] == 10
+    assert {part.event_date for part in lake.parts(schema.SCORES)} == {date(2026, 3, 2)}
 
 
 def test_missing_tables_and_unknown_kinds_are_refused(lake, bundle):

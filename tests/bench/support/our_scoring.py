@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from support.scored_model import REVIEWED, policy
+from support.scored_model import policy
 
 from cluster.runtime import connect
 from cluster.settings import load
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--num-cpus", type=int, required=True)
     parser.add_argument("--object-store-bytes", type=int, required=True)
-    parser.add_argument("--reviewed", type=float, default=REVIEWED)
+    parser.add_argument("--reviewed", type=float, required=True)
     options = parser.parse_args()
     settings = load(
         options={

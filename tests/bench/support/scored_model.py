@@ -1,4 +1,4 @@
-"""A model of full size to score with, trained on the Handbook data, and a policy that reviews a few."""
+"""A model of full size to score with, trained on the Handbook data, and a policy that declines some."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ FEATURES = spec.load("handbook", CONFIGS / "features")
 ROUNDS, DEPTH = 300, 6
 DAYS = (date(2018, 5, 1), date(2018, 5, 8))
 """What it is trained on."""
-REVIEWED = 0.01
-"""The share of transactions that gets reasons."""
 
 
 def prepare(folder: Path, lake: Lake, threads: int) -> Path:
@@ -59,6 +57,6 @@ def prepare(folder: Path, lake: Lake, threads: int) -> Path:
 def policy(made: Path, reviewed: float) -> Policy:
     """One that declines about so large a share of the transactions, and gives reasons for it."""
     quantiles = json.loads((made.parent / "quantiles.json").read_text())
-    decline = quantiles[round((1 - reviewed) * (len(quantiles) - 1))]
+    decline = quantiles[round((1 - reviewed) * (len(quantiles) - 1))] if reviewed else 1.0
     costs = Costs(review_cost_minor=0, loss_share=1.0, fraud_cost_minor=10**9, friction_cost_minor=0)
     return Policy("bench", costs, None, decline_probability=decline)
