@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import threading
 import time
@@ -17,14 +16,12 @@ import numpy as np
 import pyarrow as pa
 from factories import label_table, transaction_table
 from factories_journal import NOON, decision, event, label, shadow
+from mortal_processes import processes
 
 from fraud.jobs.ship import Shipper
 from fraud.mapping.ids import tie
 from fraud.storage.journal import Journal
 from fraud.storage.lake import Lake
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["ship_killed"])
 
 tie(pa.array(["loads what is compiled"]))
 
@@ -45,7 +42,7 @@ def begin(lake: Lake) -> None:
 
 def die_at(lake: Lake, folder: Path, step: str) -> int:
     """Make a pass in another process, which ends at once when a step is done; return its exit code."""
-    process = _PROCESSES.Process(target=_die_at, args=(lake, folder, step))
+    process = processes().Process(target=_die_at, args=(lake, folder, step))
     process.start()
     process.join(60)
     return process.exitcode or 0
@@ -142,8 +139,8 @@ def killed(lake: Lake, folder: Path, *, kills: int, seed: int) -> Outcome:
 
 def _killed_after(steps: int, seconds: float, lake: Lake, folder: Path) -> str:
     """Kill a shipper so long after so many steps; return the last one that it had done."""
-    told, tell = _PROCESSES.Pipe(duplex=False)
-    shipper = _PROCESSES.Process(target=_ship_forever, args=(lake, folder, tell))
+    told, tell = processes().Pipe(duplex=False)
+    shipper = processes().Process(target=_ship_forever, args=(lake, folder, tell))
     shipper.start()
     for _ in range(steps):
         assert told.poll(60)
