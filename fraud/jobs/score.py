@@ -216,6 +216,8 @@ def _work(
     """Score the days in a pool of actors; return one row of counts a day."""
     if not days:
         return []
+    # A full disk must reach the caller as what it is, not wrapped by Ray.
+    ray.data.DataContext.get_current().raise_original_map_exception = True
     files = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
     actors = min(settings.actors, len(days))
     together = max(1, len(days) // (actors * _TURNS))

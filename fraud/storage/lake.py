@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -192,9 +193,9 @@ class Lake:
         folder = "" if event_date is None else f"{PARTITION}={event_date.isoformat()}/"
         path = f"{folder}{stem}-{uuid4().hex}.parquet"
         file = Path(self.table_uri(name)) / path
-        file.parent.mkdir(parents=True, exist_ok=True)
         stored = table.drop_columns([PARTITION]) if PARTITION in table.column_names else table
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(
                 stored,
                 file,
@@ -204,7 +205,8 @@ class Lake:
                 write_statistics=_times(stored),
             )
         except OSError as error:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
             raise NotWrittenError(self.table_uri(name), str(error)) from error
         return Part(path, table.num_rows, file.stat().st_size, event_date)
 

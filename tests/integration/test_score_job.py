@@ -10,7 +10,7 @@ from factories_policy import make_policy
 from factories_train import FEATURE_SET, START, make_bundle, make_lake
 
 from fraud import schema
-from fraud.errors import ConfigError, TableNotFoundError
+from fraud.errors import ConfigError, NotWrittenError, TableNotFoundError
 from fraud.features.encode import matrix
 from fraud.jobs import score
 from fraud.settings import ScoreSettings
@@ -173,6 +173,18 @@ def test_days_are_chosen_by_both_ends(lake, bundle, ray_cluster):
     report = run(lake, bundle, first=date(2026, 3, 2), last=date(2026, 3, 2))
     assert report["scored"] == 10
     assert {part.event_date for part in lake.parts(schema.SCORES)} == {date(2026, 3, 2)}
+
+
+def test_a_day_that_cannot_be_written_leaves_the_table_as_it_was(lake, bundle, ray_cluster):
+    make_lake(lake, days=2, per_day=20)
+    obstacle = Path(lake.table_uri(schema.SCORES)) / f"{schema.PARTITION}=2026-03-02"
+    obstacle.parent.mkdir()
+    obstacle.write_text("where the day's folder is to be")
+    with pytest.raises(NotWrittenError, match="scores"):
+        run(lake, bundle)
+    assert lake.parts(schema.SCORES) == []
+    obstacle.unlink()
+    assert run(lake, bundle)["scored"] == 40
 
 
 def test_missing_tables_and_unknown_kinds_are_refused(lake, bundle):
