@@ -22,7 +22,7 @@ import ray.data
 from ray import cloudpickle
 
 from fraud import schema
-from fraud.errors import ChangedMeanwhileError, QualityError, SchemaError
+from fraud.errors import ChangedMeanwhileError, QualityError, SchemaError, SourceError
 from fraud.jobs import ingest_labels, source
 from fraud.jobs.ingest_outcome import Outcome, discard, settle
 from fraud.jobs.ingest_slice import Slicer, Written
@@ -65,7 +65,8 @@ def run(
         ``labels``, ``rejected``, ``rejected_by_reason``, ``versions`` of the tables and ``seconds``.
 
     Raises:
-        SourceError: There is no such file, or it is unreadable, or there are no rows at all.
+        SourceError: There is no such file, or it is unreadable, or there are no rows at all, or it was
+            written to meanwhile.
         SchemaError: A file lacks a column, or the lake has other columns.
         TableNotFoundError: A file of labels comes before its transactions.
         QualityError: Too many rows were refused.
@@ -101,6 +102,11 @@ def _try(
     if outcome.rejected > ingest.max_reject_share * outcome.rows:
         discard(lake, outcome)
         raise QualityError(outcome.rejected, outcome.rows, ingest.max_reject_share, dict(outcome.reasons))
+    try:
+        source.check_unchanged(files)
+    except SourceError:
+        discard(lake, outcome)
+        raise
     if files:
         _commit(outcome, version, entities, files)
     return {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +20,12 @@ from fraud.mapping.yaml_file import close_match
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of the source: absolute path, checksum, bytes."""
+    """A file of the source: absolute path, checksum, bytes, and when it was last written to."""
 
     path: str
     sha256: str
     size: int
+    modified_ns: int
 
 
 def find(source: str) -> list[str]:
@@ -57,11 +60,29 @@ def describe(path: str) -> SourceFile:
     """
     try:
         with Path(path).open("rb") as file:
-            return SourceFile(
-                path, hashlib.file_digest(file, "sha256").hexdigest(), Path(path).stat().st_size
-            )
+            stat = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return SourceFile(path, digest, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise SourceError(path, f"cannot be read: {error.strerror}") from error
+
+
+def check_unchanged(files: Iterable[SourceFile]) -> None:
+    """Check that files are what they were when they were described.
+
+    Raises:
+        SourceError: One was written to since, or is gone.
+    """
+    for file in files:
+        try:
+            stat = Path(file.path).stat()
+        except OSError as error:
+            raise SourceError(file.path, f"was there, but no longer is: {error.strerror}") from error
+        if (stat.st_size, stat.st_mtime_ns) != (file.size, file.modified_ns):
+            raise SourceError(
+                file.path,
+                "was written to while it was read; nothing was ingested: run it again once it rests",
+            )
 
 
 def has_rows(path: str, mapping: Mapping) -> bool:

@@ -200,6 +200,29 @@ def test_too_many_refusals_leave_nothing(tmp_path: Path, lake: Lake, handbook: M
     assert run(lake, tmp_path / "a.parquet", handbook, share=0.5)["rejected"] == 2
 
 
+def test_file_that_is_written_to_while_it_is_read_leaves_nothing(
+    tmp_path: Path, lake: Lake, handbook: Mapping, ray_cluster: None
+):
+    file = tmp_path / "a.csv"
+    pacsv.write_csv(source_rows(n=4), file)
+
+    class Beside(Lake):
+        """A lake beside whose tasks another process appends to the file."""
+
+        __slots__ = ()
+
+        def write_part(self, *given: Any, **named: Any) -> Any:
+            with file.open("a") as source:
+                source.write("\n")
+            return Lake.write_part(self, *given, **named)
+
+    with pytest.raises(SourceError, match="was written to while it was read"):
+        run(Beside(lake.uri), file, handbook)
+    assert not lake.tables()
+    assert not list(Path(lake.uri).rglob("*.parquet"))
+    assert run(lake, file, handbook)["transactions"] == 4
+
+
 def test_row_of_a_featurized_day_is_late(tmp_path: Path, lake: Lake, handbook: Mapping, ray_cluster: None):
     kind = schema.features(["amount"])
     event = datetime(2018, 4, 2, tzinfo=UTC)
