@@ -63,7 +63,7 @@ def score_here(lake: Lake, made: Path) -> dict[str, Any]:
 
     def here(lake: Lake, days: Any, loaded: bundle.Bundle, policy: Any, stamp: Any, **_: Any) -> Any:
         files = {file.name: file.read_bytes() for file in loaded.path.iterdir()}
-        return [Scorer(lake, files, policy, stamp)._day(day) for day in days]
+        return Scorer(lake, files, policy, stamp)({"day": days}).to_pylist()
 
     score._work = here
     return score.run(lake, REFERENCE, bundle.load(made), POLICY, settings=ScoreSettings())

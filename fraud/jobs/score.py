@@ -1,8 +1,8 @@
 """Score: every transaction that has features and no score of this model yet, in one Delta commit.
 
-A day is one task. An actor loads the bundle once, reads the day, leaves out what is scored already, and
-writes one file; nothing is visible before the driver commits them all. So a run that is killed changes
-nothing, and a run that is repeated adds nothing.
+An actor loads the bundle once, reads some days a task, leaves out what is scored already, and writes a file
+a day; nothing is visible before the driver commits them all. So a run that is killed changes nothing, and a
+run that is repeated adds nothing.
 """
 
 from __future__ import annotations

@@ -17,15 +17,15 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from support import measured
 from support.equality import DifferenceError, compare
 from support.handbook_lake import CHECKOUT, Shape, make
-from support.measured import Result, best, in_turn, run
+from support.measured import Result, best, described, in_turn, positive, run, sizes, times
 
 from fraud.features.spec import load
 from fraud.storage.lake import Lake
@@ -33,8 +33,6 @@ from fraud.storage.lake import Lake
 SUPPORT = Path(__file__).parent / "support"
 PEER_PYTHON = CHECKOUT / ".venv-bench" / "bin" / "python"
 FEATURES = load("handbook", CHECKOUT / "configs" / "features")
-SMALL_ROWS = 5_000_000
-"""Up to so many rows are measured three times, more of them once."""
 BYTES_A_ROW = 150
 """Disk for the input, both outputs and what spills."""
 
@@ -48,22 +46,14 @@ def main() -> None:
         parser.error(f"--hot-terminal {options.hot_terminal} is more than all {options.rows} rows")
     if options.peer_rows and options.peer != "plain":
         parser.error("--peer-rows needs --peer plain")
-    try:
-        options.work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--work {options.work}: {error.strerror}")
-    _check_disk(options, parser)
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
-    # The clusters of other people are not what is measured.
-    os.environ.pop("RAY_ADDRESS", None)
+    measured.make_ready(parser, options, bytes_a_row=BYTES_A_ROW)
     print(json.dumps(_measure(options)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make bench-features", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--rows", type=_positive, default=1_750_000)
+    parser = measured.parser("features", __doc__)
     terminals = parser.add_mutually_exclusive_group()
-    terminals.add_argument("--hot-terminal", type=_positive, default=0, metavar="ROWS", help="that share one")
+    terminals.add_argument("--hot-terminal", type=positive, default=0, metavar="ROWS", help="that share one")
     terminals.add_argument("--null-terminals", type=_share, default=0.0, metavar="SHARE", help="without one")
     parser.add_argument(
         "--peer",
@@ -71,21 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         default="polars",
         help="polars, or the product itself on rows with neither hot nor null terminals",
     )
-    parser.add_argument("--peer-rows", type=_positive, default=0, metavar="ROWS", help="of the plain peer")
+    parser.add_argument("--peer-rows", type=positive, default=0, metavar="ROWS", help="of the plain peer")
     parser.add_argument("--no-peer", dest="peer", action="store_const", const="none", help="ours alone")
-    parser.add_argument("--repeat", type=_positive, default=0, help="runs of each, the fastest counts")
-    parser.add_argument("--num-cpus", type=_positive, default=2)
-    parser.add_argument("--object-store-bytes", type=_positive, default=2 * 2**30)
     parser.add_argument("--compression", default="zstd", help="of the peer's file, as the lake's")
     parser.add_argument("--compression-level", type=int, default=1)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fraud-bench")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
 
 
 def _share(text: str) -> float:
@@ -93,14 +73,6 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return share
-
-
-def _check_disk(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    free, needed = shutil.disk_usage(options.work).free, options.rows * BYTES_A_ROW
-    if free < needed:
-        parser.error(
-            f"{options.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} are needed: see --work"
-        )
 
 
 def _measure(options: argparse.Namespace) -> Result:
@@ -115,7 +87,7 @@ def _measure(options: argparse.Namespace) -> Result:
         runs["peer"] = partial(_ours, _made(options.work, Shape(rows["peer"])), options)
     load_before = os.getloadavg()[0]
     try:
-        results = in_turn(runs, options.repeat or (3 if shape.rows <= SMALL_ROWS else 1))
+        results = in_turn(runs, times(options))
         equal_rows = compare(lake, FEATURES, peer_file) if options.peer == "polars" else None
     except DifferenceError as error:
         sys.exit(f"ours and the peer differ: {error}")
@@ -132,7 +104,7 @@ def _measure(options: argparse.Namespace) -> Result:
         "rows_compared": equal_rows,
         "load_before": round(load_before, 2),
         "shape": asdict(shape),
-        "options": {name: str(value) if name == "work" else value for name, value in vars(options).items()},
+        "options": described(options),
     }
 
 
@@ -143,8 +115,7 @@ def _made(work: Path, shape: Shape) -> Lake:
 
 def _ours(lake: Lake, options: argparse.Namespace) -> Result:
     shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
-    sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
-    return run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes])
+    return run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes(options)])
 
 
 def _polars(lake: Lake, out: Path, options: argparse.Namespace) -> Result:

@@ -2,8 +2,8 @@ r"""Batch scoring of N rows: the product against one plain process with as many 
 
 Ours reads the features from Delta and commits scores, decisions and reasons to Delta. The plain process reads
 the same files with pyarrow, predicts with the same booster and writes Parquet; it knows no reasons, so ours
-gives none unless it is told to. The lake is made in the work
-directory and kept there for the next run, but for what the runs write.
+gives none unless it is told to. The lake is made in the work directory and kept there for the next run, but
+for what the runs write.
 
     make bench-score ROWS=17500000
     make bench-score ROWS=17500000 OPTIONS="--reviewed 0.01"
@@ -16,43 +16,28 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
+from support import measured
 from support.handbook_lake import Shape, make
-from support.measured import Result, best, in_turn, run
+from support.measured import Result, best, described, in_turn, run, sizes, times
 from support.scored_model import FEATURES, prepare
 
 from fraud import schema
 from fraud.storage.lake import Lake
 
 SUPPORT = Path(__file__).parent / "support"
-SMALL_ROWS = 5_000_000
-"""Up to so many rows are measured three times, more of them once."""
 BYTES_A_ROW = 250
 """Disk for the lake, its features and both outputs."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench-score", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_750_000)
+    parser = measured.parser("score", __doc__)
     parser.add_argument("--reviewed", type=float, default=0.0, metavar="SHARE", help="of rows with reasons")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="ours alone")
-    parser.add_argument("--repeat", type=int, default=0, help="runs of each, the fastest counts")
-    parser.add_argument("--num-cpus", type=int, default=2)
-    parser.add_argument("--object-store-bytes", type=int, default=2 * 2**30)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fraud-bench")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(options.work).free, options.rows * BYTES_A_ROW
-    if free < needed:
-        parser.error(
-            f"{options.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} are needed: see --work"
-        )
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
-    # The clusters of other people are not what is measured.
-    os.environ.pop("RAY_ADDRESS", None)
+    measured.make_ready(parser, options, bytes_a_row=BYTES_A_ROW)
     print(json.dumps(_measure(options)))
 
 
@@ -65,7 +50,7 @@ def _measure(options: argparse.Namespace) -> Result:
         runs["peer"] = partial(_plain, lake, bundle, out, options)
     load_before = os.getloadavg()[0]
     try:
-        results = in_turn(runs, options.repeat or (3 if options.rows <= SMALL_ROWS else 1))
+        results = in_turn(runs, times(options))
     finally:
         shutil.rmtree(lake.table_uri(schema.SCORES), ignore_errors=True)
         shutil.rmtree(out, ignore_errors=True)
@@ -80,33 +65,29 @@ def _measure(options: argparse.Namespace) -> Result:
         "peer": peer,
         "ratio": peer and round(peer["seconds"] / ours["seconds"], 3),
         "load_before": round(load_before, 2),
-        "options": {name: str(value) if name == "work" else value for name, value in vars(options).items()},
+        "options": described(options),
     }
 
 
 def _featurized(options: argparse.Namespace) -> Lake:
     lake = make(options.work, Shape(options.rows))
     if not lake.exists(FEATURES.table):
-        run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *_sizes(options)])
+        run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes(options)])
     return lake
 
 
 def _ours(lake: Lake, bundle: Path, options: argparse.Namespace) -> Result:
     shutil.rmtree(lake.table_uri(schema.SCORES), ignore_errors=True)
     shares = ["--reviewed", str(options.reviewed)]
-    command = ["-m", "support.our_scoring", lake.uri, str(bundle), *shares, *_sizes(options)]
+    command = ["-m", "support.our_scoring", lake.uri, str(bundle), *shares, *sizes(options)]
     return run([sys.executable, *command], PYTHONPATH=f"{SUPPORT.parent}")
 
 
 def _plain(lake: Lake, bundle: Path, out: Path, options: argparse.Namespace) -> Result:
     shutil.rmtree(out, ignore_errors=True)
     files = [lake.table_uri(FEATURES.table), str(bundle / "booster.json"), str(out)]
-    sizes = ["--names", ",".join(FEATURES.names), "--threads", str(options.num_cpus)]
-    return run([sys.executable, str(SUPPORT / "plain_scoring.py"), *files, *sizes])
-
-
-def _sizes(options: argparse.Namespace) -> list[str]:
-    return ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
+    told = ["--names", ",".join(FEATURES.names), "--threads", str(options.num_cpus)]
+    return run([sys.executable, str(SUPPORT / "plain_scoring.py"), *files, *told])
 
 
 if __name__ == "__main__":

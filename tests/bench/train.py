@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 from functools import partial
@@ -21,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from support import training_rows
-from support.measured import Result, best, in_turn, run
+from support import measured, training_rows
+from support.measured import Result, best, described, in_turn, run, sizes, times
 
 from cluster.settings import load
 from fraud.features.encode import matrix
@@ -30,31 +29,16 @@ from fraud.model.booster import booster_params, from_json, predict
 from fraud.model.metrics import average_precision
 
 SUPPORT = Path(__file__).parent / "support"
-SMALL_ROWS = 5_000_000
-"""Up to so many rows are measured three times, more of them once."""
 BYTES_A_ROW = 150
 """Disk for the files and for what may spill."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench-train", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_750_000)
+    parser = measured.parser("train", __doc__)
     parser.add_argument("--engine", choices=("ray_train", "xgboost_ray"), default="ray_train")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="ours alone")
-    parser.add_argument("--repeat", type=int, default=0, help="runs of each, the fastest counts")
-    parser.add_argument("--num-cpus", type=int, default=2)
-    parser.add_argument("--object-store-bytes", type=int, default=2 * 2**30)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fraud-bench")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(options.work).free, options.rows * BYTES_A_ROW
-    if free < needed:
-        parser.error(
-            f"{options.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} are needed: see --work"
-        )
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
-    # The clusters of other people are not what is measured.
-    os.environ.pop("RAY_ADDRESS", None)
+    measured.make_ready(parser, options, bytes_a_row=BYTES_A_ROW)
     print(json.dumps(_measure(options)))
 
 
@@ -65,7 +49,7 @@ def _measure(options: argparse.Namespace) -> Result:
         runs = {"ours": partial(_ours, folder, options, Path(boosters) / "ours.json")}
         if options.peer:
             runs["peer"] = partial(_plain, folder, options, Path(boosters) / "peer.json")
-        results = in_turn(runs, options.repeat or (3 if options.rows <= SMALL_ROWS else 1))
+        results = in_turn(runs, times(options))
     found = {name: best(options.rows, results[name]) for name in runs}
     ours, peer = found["ours"], found.get("peer")
     return {
@@ -76,13 +60,13 @@ def _measure(options: argparse.Namespace) -> Result:
         "wall_over_peer": peer and round(ours["seconds"] / peer["seconds"], 3),
         "peak_over_peer": peer and round(ours["peak_bytes"] / peer["peak_bytes"], 3),
         "load_before": round(load_before, 2),
-        "options": {name: str(value) if name == "work" else value for name, value in vars(options).items()},
+        "options": described(options),
     }
 
 
 def _ours(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
-    sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
-    command = ["-m", "support.our_training", str(folder), str(booster), "--engine", options.engine, *sizes]
+    engine = ["--engine", options.engine, *sizes(options)]
+    command = ["-m", "support.our_training", str(folder), str(booster), *engine]
     trained = run([sys.executable, *command], PYTHONPATH=f"{SUPPORT.parent}")
     return trained | {"average_precision": _precision(booster, folder)}
 
@@ -90,8 +74,8 @@ def _ours(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
 def _plain(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
     train = load().train
     params = json.dumps(booster_params(train) | {"nthread": options.num_cpus})
-    sizes = ["--label", training_rows.LABEL, "--params", params, "--rounds", str(train.rounds)]
-    trained = run([sys.executable, str(SUPPORT / "plain_training.py"), str(folder), str(booster), *sizes])
+    told = ["--label", training_rows.LABEL, "--params", params, "--rounds", str(train.rounds)]
+    trained = run([sys.executable, str(SUPPORT / "plain_training.py"), str(folder), str(booster), *told])
     return trained | {"average_precision": _precision(booster, folder)}
 
 

@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from support.memory import PeakMemory
 
 Result = dict[str, Any]
+
+SMALL_ROWS = 5_000_000
+"""Up to so many rows are measured three times, more of them once."""
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The options of all benchmarks that take rows."""
+    made = argparse.ArgumentParser(prog=f"make bench-{name}", description=str(description).splitlines()[0])
+    made.add_argument("--rows", type=positive, default=1_750_000)
+    made.add_argument("--repeat", type=positive, default=0, help="runs of each, the fastest counts")
+    made.add_argument("--num-cpus", type=positive, default=2)
+    made.add_argument("--object-store-bytes", type=positive, default=2 * 2**30)
+    made.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fraud-bench")
+    return made
+
+
+def positive(text: str) -> int:
+    """The value of an option that counts something."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def make_ready(parser: argparse.ArgumentParser, options: argparse.Namespace, *, bytes_a_row: int) -> None:
+    """Make the work directory, see to its disk, and take so many CPUs as are to be used."""
+    try:
+        options.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--work {options.work}: {error.strerror}")
+    free, needed = shutil.disk_usage(options.work).free, options.rows * bytes_a_row
+    if free < needed:
+        parser.error(
+            f"{options.work} has {free / 1e9:.1f} GB free, {needed / 1e9:.1f} are needed: see --work"
+        )
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.num_cpus])
+    # The clusters of other people are not what is measured.
+    os.environ.pop("RAY_ADDRESS", None)
+
+
+def sizes(options: argparse.Namespace) -> list[str]:
+    """What the product's process is told of its Ray."""
+    return ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
+
+
+def described(options: argparse.Namespace) -> Result:
+    """The options as a benchmark prints them."""
+    return {name: str(value) if name == "work" else value for name, value in vars(options).items()}
+
+
+def times(options: argparse.Namespace) -> int:
+    """How often each is run."""
+    return options.repeat or (3 if options.rows <= SMALL_ROWS else 1)
 
 
 def run(command: Sequence[str], **environment: str) -> Result:
