@@ -99,12 +99,10 @@ def _try(
     logger.info("ingesting", extra={"files": len(files), "skipped": len(found) - len(files)})
     version = lake.version(schema.TRANSACTIONS)
     outcome = settle(slicer, _written(slicer, files), [file.path for file in files], entities)
-    if outcome.rejected > ingest.max_reject_share * outcome.rows:
-        discard(lake, outcome)
-        raise QualityError(outcome.rejected, outcome.rows, ingest.max_reject_share, dict(outcome.reasons))
     try:
+        _check_quality(outcome, ingest)
         source.check_unchanged(files)
-    except SourceError:
+    except (QualityError, SourceError):
         discard(lake, outcome)
         raise
     if files:
@@ -125,6 +123,11 @@ def _try(
         },
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def _check_quality(outcome: Outcome, ingest: IngestSettings) -> None:
+    if outcome.rejected > ingest.max_reject_share * outcome.rows:
+        raise QualityError(outcome.rejected, outcome.rows, ingest.max_reject_share, dict(outcome.reasons))
 
 
 def _not_yet_ingested(lake: Lake, files: Sequence[SourceFile], mapping: Mapping) -> list[SourceFile]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from support import measured
 from support.equality import DifferenceError, compare
 from support.handbook_lake import CHECKOUT, Shape, make
-from support.measured import Result, best, described, in_turn, positive, run, sizes, times
+from support.measured import Result, compared, in_turn, positive, run, run_ours, times
 
 from fraud.features.spec import load
 from fraud.storage.lake import Lake
@@ -80,11 +80,10 @@ def _measure(options: argparse.Namespace) -> Result:
     lake = _made(options.work, shape)
     peer_file = options.work / f"peer-{os.getpid()}.parquet"
     runs: dict[str, Callable[[], Result]] = {"ours": partial(_ours, lake, options)}
-    rows = {"ours": shape.rows, "peer": options.peer_rows or shape.rows}
     if options.peer == "polars":
         runs["peer"] = partial(_polars, lake, peer_file, options)
     elif options.peer == "plain":
-        runs["peer"] = partial(_ours, _made(options.work, Shape(rows["peer"])), options)
+        runs["peer"] = partial(_ours, _made(options.work, Shape(options.peer_rows or shape.rows)), options)
     load_before = os.getloadavg()[0]
     try:
         results = in_turn(runs, times(options))
@@ -94,18 +93,8 @@ def _measure(options: argparse.Namespace) -> Result:
     finally:
         shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
         peer_file.unlink(missing_ok=True)
-    found = {name: best(rows[name], results[name]) for name in runs}
-    ratio = found["ours"]["rows_per_s"] / found["peer"]["rows_per_s"] if "peer" in found else None
-    return {
-        "rows": shape.rows,
-        "ours": found["ours"],
-        "peer": found.get("peer"),
-        "ratio": ratio and round(ratio, 3),
-        "rows_compared": equal_rows,
-        "load_before": round(load_before, 2),
-        "shape": asdict(shape),
-        "options": described(options),
-    }
+    found = compared(options, results, load_before=load_before, peer_rows=options.peer_rows)
+    return found | {"rows_compared": equal_rows, "shape": asdict(shape)}
 
 
 def _made(work: Path, shape: Shape) -> Lake:
@@ -115,7 +104,7 @@ def _made(work: Path, shape: Shape) -> Lake:
 
 def _ours(lake: Lake, options: argparse.Namespace) -> Result:
     shutil.rmtree(lake.table_uri(FEATURES.table), ignore_errors=True)
-    return run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes(options)])
+    return run_ours(options, "our_features", lake.uri)
 
 
 def _polars(lake: Lake, out: Path, options: argparse.Namespace) -> Result:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from support import measured
 from support.handbook_lake import Shape, make
-from support.measured import Result, best, described, in_turn, run, sizes, times
+from support.measured import Result, compared, in_turn, run, run_ours, times
 from support.scored_model import FEATURES, prepare
 
 from fraud import schema
@@ -57,30 +57,19 @@ def _measure(options: argparse.Namespace) -> Result:
     scored = {result["scored"] for each in results.values() for result in each}
     if scored != {options.rows}:
         sys.exit(f"{options.rows} rows were to be scored, {scored} were")
-    found = {name: best(options.rows, results[name]) for name in runs}
-    ours, peer = found["ours"], found.get("peer")
-    return {
-        "rows": options.rows,
-        "ours": ours,
-        "peer": peer,
-        "ratio": peer and round(peer["seconds"] / ours["seconds"], 3),
-        "load_before": round(load_before, 2),
-        "options": described(options),
-    }
+    return compared(options, results, load_before=load_before)
 
 
 def _featurized(options: argparse.Namespace) -> Lake:
     lake = make(options.work, Shape(options.rows))
     if not lake.exists(FEATURES.table):
-        run([sys.executable, str(SUPPORT / "our_features.py"), lake.uri, *sizes(options)])
+        run_ours(options, "our_features", lake.uri)
     return lake
 
 
 def _ours(lake: Lake, bundle: Path, options: argparse.Namespace) -> Result:
     shutil.rmtree(lake.table_uri(schema.SCORES), ignore_errors=True)
-    shares = ["--reviewed", str(options.reviewed)]
-    command = ["-m", "support.our_scoring", lake.uri, str(bundle), *shares, *sizes(options)]
-    return run([sys.executable, *command], PYTHONPATH=f"{SUPPORT.parent}")
+    return run_ours(options, "our_scoring", lake.uri, str(bundle), "--reviewed", str(options.reviewed))
 
 
 def _plain(lake: Lake, bundle: Path, out: Path, options: argparse.Namespace) -> Result:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from support import measured, training_rows
-from support.measured import Result, best, described, in_turn, run, sizes, times
+from support.measured import Result, compared, in_turn, run, run_ours, times
 
 from cluster.settings import load
 from fraud.features.encode import matrix
@@ -50,24 +50,16 @@ def _measure(options: argparse.Namespace) -> Result:
         if options.peer:
             runs["peer"] = partial(_plain, folder, options, Path(boosters) / "peer.json")
         results = in_turn(runs, times(options))
-    found = {name: best(options.rows, results[name]) for name in runs}
-    ours, peer = found["ours"], found.get("peer")
-    return {
-        "rows": options.rows,
-        "ours": ours,
-        "peer": peer,
-        "ratio": peer and round(peer["seconds"] / ours["seconds"], 3),
+    found = compared(options, results, load_before=load_before)
+    ours, peer = found["ours"], found["peer"]
+    return found | {
         "wall_over_peer": peer and round(ours["seconds"] / peer["seconds"], 3),
         "peak_over_peer": peer and round(ours["peak_bytes"] / peer["peak_bytes"], 3),
-        "load_before": round(load_before, 2),
-        "options": described(options),
     }
 
 
 def _ours(folder: Path, options: argparse.Namespace, booster: Path) -> Result:
-    engine = ["--engine", options.engine, *sizes(options)]
-    command = ["-m", "support.our_training", str(folder), str(booster), *engine]
-    trained = run([sys.executable, *command], PYTHONPATH=f"{SUPPORT.parent}")
+    trained = run_ours(options, "our_training", str(folder), str(booster), "--engine", options.engine)
     return trained | {"average_precision": _precision(booster, folder)}
 
 

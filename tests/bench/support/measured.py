@@ -55,16 +55,6 @@ def make_ready(parser: argparse.ArgumentParser, options: argparse.Namespace, *, 
     os.environ.pop("RAY_ADDRESS", None)
 
 
-def sizes(options: argparse.Namespace) -> list[str]:
-    """What the product's process is told of its Ray."""
-    return ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
-
-
-def described(options: argparse.Namespace) -> Result:
-    """The options as a benchmark prints them."""
-    return {name: str(value) if name == "work" else value for name, value in vars(options).items()}
-
-
 def times(options: argparse.Namespace) -> int:
     """How often each is run."""
     return options.repeat or (3 if options.rows <= SMALL_ROWS else 1)
@@ -80,6 +70,13 @@ def run(command: Sequence[str], **environment: str) -> Result:
         sys.exit(f"{' '.join(command)}\nended with {ended.returncode}; what it said is above")
     result: Result = json.loads(ended.stdout.splitlines()[-1])
     return result | {"peak_bytes": memory.peak_bytes}
+
+
+def run_ours(options: argparse.Namespace, module: str, *told: str) -> Result:
+    """Run a module beside this one, which starts the product with a Ray of the size in the options."""
+    sizes = ["--num-cpus", str(options.num_cpus), "--object-store-bytes", str(options.object_store_bytes)]
+    command = [sys.executable, "-m", f"support.{module}", *told, *sizes]
+    return run(command, PYTHONPATH=str(Path(__file__).parents[1]))
 
 
 def in_turn(runs: Mapping[str, Callable[[], Result]], times: int) -> dict[str, list[Result]]:
@@ -100,4 +97,24 @@ def best(rows: int, results: Sequence[Result]) -> Result:
         "rows_per_s": round(rows / fastest["seconds"]),
         "peak_bytes": max(result["peak_bytes"] for result in results),
         "all_seconds": [round(result["seconds"], 3) for result in results],
+    }
+
+
+def compared(
+    options: argparse.Namespace,
+    results: Mapping[str, Sequence[Result]],
+    *,
+    load_before: float,
+    peer_rows: int = 0,
+) -> Result:
+    """What a benchmark prints: the best of ours and of the peer, if any, which may have fewer rows."""
+    ours = best(options.rows, results["ours"])
+    peer = best(peer_rows or options.rows, results["peer"]) if "peer" in results else None
+    return {
+        "rows": options.rows,
+        "ours": ours,
+        "peer": peer,
+        "ratio": peer and round(ours["rows_per_s"] / peer["rows_per_s"], 3),
+        "load_before": round(load_before, 2),
+        "options": {name: str(value) if name == "work" else value for name, value in vars(options).items()},
     }

@@ -5,14 +5,15 @@ As `fraud featurize` does, Ray is started only where it is needed; the time that
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from support import our_ray
+
 from cluster.runtime import connect
-from cluster.settings import CONFIGS, Settings, load
+from cluster.settings import CONFIGS, Settings
 from fraud.features import spec
 from fraud.jobs import featurize
 from fraud.storage.lake import Lake
@@ -46,18 +47,10 @@ class Cluster:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = our_ray.parser()
     parser.add_argument("lake")
-    parser.add_argument("--num-cpus", type=int, required=True)
-    parser.add_argument("--object-store-bytes", type=int, required=True)
     options = parser.parse_args()
-    settings = load(
-        options={
-            "ray.num_cpus": options.num_cpus,
-            "ray.object_store_memory_bytes": options.object_store_bytes,
-            "ray.dashboard": False,
-        }
-    )
+    settings = our_ray.settings(options)
     features = spec.load("handbook", CONFIGS / "features")
     cluster = Cluster(settings)
     started = time.perf_counter()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from support import our_ray
 from support.scored_model import policy
 
 from cluster.runtime import connect
-from cluster.settings import load
 from fraud.jobs import score
 from fraud.model import bundle
 from fraud.storage.lake import Lake
@@ -19,20 +18,12 @@ from fraud.storage.registry import ModelRef
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = our_ray.parser()
     parser.add_argument("lake")
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--num-cpus", type=int, required=True)
-    parser.add_argument("--object-store-bytes", type=int, required=True)
     parser.add_argument("--reviewed", type=float, required=True)
     options = parser.parse_args()
-    settings = load(
-        options={
-            "ray.num_cpus": options.num_cpus,
-            "ray.object_store_memory_bytes": options.object_store_bytes,
-            "ray.dashboard": False,
-        }
-    )
+    settings = our_ray.settings(options)
     model = bundle.load(options.bundle)
     version = model.feature_set.version
     ref = ModelRef("bench", "1", "run", model.digest, "policy", version, "{}", datetime.now(UTC))

@@ -5,36 +5,25 @@ Ray is started first and not counted; everything from the files to the booster i
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 
+from support import our_ray
 from support.training_rows import LABEL, NAMES
 
 from cluster.runtime import connect
-from cluster.settings import load
 from fraud.model.booster import to_json
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = our_ray.parser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("booster", type=Path)
     parser.add_argument("--engine", required=True)
-    parser.add_argument("--num-cpus", type=int, required=True)
-    parser.add_argument("--object-store-bytes", type=int, required=True)
     options = parser.parse_args()
-    settings = load(
-        options={
-            "ray.num_cpus": options.num_cpus,
-            "ray.object_store_memory_bytes": options.object_store_bytes,
-            "ray.dashboard": False,
-            "train.engine": options.engine,
-            "train.workers": 2,
-        }
-    )
+    settings = our_ray.settings(options, train__engine=options.engine, train__workers=2)
     with connect(settings.ray, name="bench-train"), tempfile.TemporaryDirectory() as storage:
         import ray.data  # after its environment is set
 
