@@ -100,7 +100,7 @@ class Slicer:
 
     def _keep_transactions(self, found: pa.Table, rows: NDArray[np.int64], written: Written) -> None:
         kind = schema.transactions(self.mapping.entities, attribute_types(self.mapping))
-        stamped = found.append_column("ingest_id", pa.array([self.ingest_id] * found.num_rows, pa.string()))
+        stamped = found.append_column("ingest_id", pa.repeat(self.ingest_id, found.num_rows))
         table = stamped.select(kind.names).cast(kind)
         days = np.asarray(table.column(schema.PARTITION).cast(pa.int32()).to_numpy())
         times = np.asarray(table.column("event_time").cast(pa.int64()).to_numpy())
@@ -121,7 +121,7 @@ class Slicer:
         if not self.is_late(day):
             return table
         place = table.schema.get_field_index("known_at")
-        now = pa.array([self.now] * table.num_rows, schema.TIME)
+        now = pa.repeat(pa.scalar(self.now, schema.TIME), table.num_rows)
         return table.set_column(place, table.schema.field(place), now)
 
     def write_rejects(self, refused: pa.Table, path: str) -> Part:

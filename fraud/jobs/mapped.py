@@ -39,13 +39,15 @@ def check_files(paths: Sequence[str], mapping: Mapping, rates: Rates, source_pat
         SourceError: A file is unreadable, or no file has a row.
         SchemaError: A file lacks a column, or its first rows show that the mapping cannot read it.
     """
-    filled = [path for path in paths if has_rows(path, mapping)]
+    filled = False
+    for path in paths:
+        names, rows = head(path, mapping.format)
+        if rows is not None and has_rows(path, names, rows, mapping):
+            filled = True
+            for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates):
+                pass
     if paths and not filled:
         raise SourceError(source_path, "there are no rows")
-    for path in filled:
-        _, rows = head(path, mapping.format)
-        for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates) if rows else ():
-            pass
 
 
 def read_mapped(piece: Slice, mapping: Mapping, rates: Rates) -> Iterator[Mapped]:

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fraud.errors import SchemaError, SourceError
-from fraud.jobs.source_rows import BATCH_ROWS, SUFFIXES, Slice, file_format, head
+from fraud.jobs.source_rows import BATCH_ROWS, SUFFIXES, Slice, file_format
 from fraud.mapping.spec import Mapping
 from fraud.mapping.yaml_file import close_match
 
@@ -85,15 +86,13 @@ def check_unchanged(files: Iterable[SourceFile]) -> None:
             )
 
 
-def has_rows(path: str, mapping: Mapping) -> bool:
-    """Check that a file has what the mapping reads; return whether it has rows at all.
+def has_rows(path: str, present: list[str], rows: pa.Table, mapping: Mapping) -> bool:
+    """Check that the head of a file has what the mapping reads; return whether there are rows at all.
 
     Raises:
         SchemaError: Naming every missing column, and what comes close.
-        SourceError: The file cannot be read.
     """
-    present, rows = head(path, mapping.format)
-    if rows is None or (file_format(path) == "jsonl" and rows.num_rows == 0):
+    if file_format(path) == "jsonl" and rows.num_rows == 0:
         return False
     # A line of JSON may leave a key out: only after the whole file is a rarer column known to be missing.
     needed = required_columns(mapping) if file_format(path) == "jsonl" else read_columns(mapping)

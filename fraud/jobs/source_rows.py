@@ -37,6 +37,7 @@ BATCH_ROWS: Final = 200_000
 """Rows read at a time: columns of text stay in the tens of megabytes."""
 
 _BLOCK_BYTES: Final = 16 << 20
+_LONG_ROW_BYTES: Final = 1 << 8
 _HEAD_ROWS: Final = 1000
 
 
@@ -75,15 +76,15 @@ def file_format(path: str) -> str | None:
     return next((kind for suffix, kind in SUFFIXES.items() if path.lower().endswith(suffix)), None)
 
 
-def read(piece: Slice, file: FileFormat) -> Iterator[Batch]:
-    """Read a slice in batches.
+def read(piece: Slice, file: FileFormat, rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    """Read a slice in batches of about so many rows.
 
     Raises:
         SourceError: The file cannot be read.
     """
     readers = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}
     try:
-        yield from readers[file_format(piece.path) or "csv"](piece, file)
+        yield from readers[file_format(piece.path) or "csv"](piece, file, rows)
     except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
         raise SourceError(piece.path, f"cannot be read: {_reason(error, file)}") from error
 
@@ -96,7 +97,7 @@ def head(path: str, file: FileFormat, n: int = _HEAD_ROWS) -> tuple[list[str], p
     """
     if Path(path).stat().st_size == 0:
         return [], None
-    batch = next(read(Slice(path, None, 0), file), None)
+    batch = next(read(Slice(path, None, 0), file, n), None)
     if batch is None:
         names = pq.read_schema(path).names if file_format(path) == "parquet" else []
         return names, pa.table({name: pa.array([], pa.string()) for name in dict.fromkeys(names)})
@@ -121,16 +122,16 @@ def _reason(error: Exception, file: FileFormat) -> str:
     return said
 
 
-def _parquet(piece: Slice, _: FileFormat) -> Iterator[Batch]:
+def _parquet(piece: Slice, _: FileFormat, rows: int) -> Iterator[Batch]:
     file = pq.ParquetFile(piece.path)
     groups = list(piece.row_groups) if piece.row_groups is not None else None
     start = piece.first_row
-    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups):
+    for batch in file.iter_batches(rows, row_groups=groups):
         yield Batch(pa.Table.from_batches([batch]), np.arange(start, start + batch.num_rows))
         start += batch.num_rows
 
 
-def _csv(piece: Slice, file: FileFormat) -> Iterator[Batch]:
+def _csv(piece: Slice, file: FileFormat, rows: int) -> Iterator[Batch]:
     broken: list[tuple[int, str]] = []
 
     def keep(row: Any) -> str:
@@ -141,7 +142,8 @@ def _csv(piece: Slice, file: FileFormat) -> Iterator[Batch]:
         delimiter=file.separator, quote_char=file.quote, newlines_in_values=True, invalid_row_handler=keep
     )
     # Only a reader of one thread knows the numbers of malformed rows.
-    options = pacsv.ReadOptions(encoding=file.encoding, block_size=_BLOCK_BYTES, use_threads=False)
+    block = min(_BLOCK_BYTES, rows * _LONG_ROW_BYTES)
+    options = pacsv.ReadOptions(encoding=file.encoding, block_size=block, use_threads=False)
     names, filled = _csv_header(piece.path, file)
     if not filled:
         if names:
@@ -153,12 +155,12 @@ def _csv(piece: Slice, file: FileFormat) -> Iterator[Batch]:
         start = 0
         for batch in itertools.chain(reader, [None]):
             table = reader.schema.empty_table() if batch is None else pa.Table.from_batches([batch])
-            rows = _numbers_around(start, table.num_rows, [number for number, _ in broken])
+            numbers = _numbers_around(start, table.num_rows, [number for number, _ in broken])
             # The reader works ahead: malformed rows beyond this batch belong to a later one.
-            stop = int(rows[-1]) + 1 if len(rows) else start
+            stop = int(numbers[-1]) + 1 if len(numbers) else start
             own = tuple(each for each in broken if batch is None or each[0] < stop)
             del broken[: len(own)]
-            yield Batch(table, rows, own)
+            yield Batch(table, numbers, own)
             start = stop
 
 
@@ -177,12 +179,12 @@ def _numbers_around(start: int, n: int, broken: Sequence[int]) -> NDArray[np.int
     return numbers[~np.isin(numbers, broken)][:n]
 
 
-def _jsonl(piece: Slice, _: FileFormat) -> Iterator[Batch]:
+def _jsonl(piece: Slice, _: FileFormat, rows: int) -> Iterator[Batch]:
     start = 0
     path = Path(piece.path)
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
         lines = (line for line in stream if line.strip())
-        while some := list(itertools.islice(lines, BATCH_ROWS)):
+        while some := list(itertools.islice(lines, rows)):
             yield _json_batch(some, start)
             start += len(some)
 

@@ -163,7 +163,7 @@ def _currency(table: pa.Table, mapping: Mapping, faults: Faults) -> tuple[pa.Arr
     amount = mapping.amount
     assert amount is not None  # noqa: S101  # the mapping of transactions was validated
     if amount.currency_column is None:
-        codes = pa.array([amount.currency] * table.num_rows, pa.string())
+        codes = pa.repeat(pa.scalar(amount.currency, pa.string()), table.num_rows)
     else:
         codes = pc.utf8_upper(text(table.column(amount.currency_column), mapping.format.null_values))
     known = pa.array(list(EXPONENTS))
@@ -209,7 +209,7 @@ def _refuse_amounts(read: Amounts, column: str, faults: Faults) -> None:
 
 def _kind(table: pa.Table, mapping: Mapping, faults: Faults) -> pa.Array:
     if mapping.kinds is None:
-        return pa.array(["purchase"] * table.num_rows, pa.string())
+        return pa.repeat("purchase", table.num_rows)
     found = _translated(table, mapping.kinds.column, mapping.kinds.values, mapping)
     if mapping.kinds.otherwise is not None:
         return pc.fill_null(found, mapping.kinds.otherwise)

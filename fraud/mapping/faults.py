@@ -46,27 +46,30 @@ REASONS: Final[Mapping[str, str]] = {
 
 @dataclass(slots=True)
 class Faults:
-    """The first fault of every row: ``reason`` and ``detail``, shape ``(n,)``, empty where there is none."""
+    """The first fault of every row."""
 
     rows: int
-    reason: NDArray[np.object_] = field(init=False)
-    detail: NDArray[np.object_] = field(init=False)
+    _place: NDArray[np.int16] = field(init=False)
+    _said: list[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reason = np.full(self.rows, "", object)
-        self.detail = np.full(self.rows, "", object)
+        self._place = np.zeros(self.rows, np.int16)  # in what is said: 0 is no fault
+        self._said = [("", "")]
 
     def add(self, mask: Bools, reason: str, column: str = "") -> None:
         """Refuse the rows of a mask that have no fault yet."""
-        new = mask & (self.reason == "") if mask.any() else mask
-        if new.any():
-            self.reason[new] = reason
-            self.detail[new] = REASONS[reason].format(column=column)
+        if mask.any():
+            self._place[mask & self.none] = len(self._said)
+            self._said.append((reason, REASONS[reason].format(column=column)))
 
     @property
     def none(self) -> Bools:
         """Rows without a fault."""
-        return np.asarray(self.reason == "", np.bool_)
+        return np.asarray(self._place == 0, np.bool_)
+
+    def said(self, rows: NDArray[np.int64]) -> list[tuple[str, str]]:
+        """Return the reason and the detail of some rows, empty where there is no fault."""
+        return [self._said[place] for place in self._place[rows].tolist()]
 
 
 def refused(raw: pa.Table, rows: NDArray[np.int64], faults: Faults) -> pa.Table:
@@ -79,11 +82,12 @@ def refused(raw: pa.Table, rows: NDArray[np.int64], faults: Faults) -> pa.Table:
     """
     places = np.flatnonzero(~faults.none)
     found = raw.take(pa.array(places)).to_pylist()
+    said = faults.said(places)
     return pa.table(
         {
             "row": pa.array(rows[places], pa.int64()),
-            "reason": pa.array(faults.reason[places].tolist(), pa.string()),
-            "detail": pa.array(faults.detail[places].tolist(), pa.string()),
+            "reason": pa.array([reason for reason, _ in said], pa.string()),
+            "detail": pa.array([detail for _, detail in said], pa.string()),
             "raw": pa.array([masked_json(row) for row in found], pa.string()),
         }
     )

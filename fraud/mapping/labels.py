@@ -43,8 +43,7 @@ def read_labels(table: pa.Table, mapping: Mapping, event_time: pa.Array | None, 
     at = _label_times(table, mapping, event_time, faults, matters=bools(pc.is_valid(is_fraud)))
     fraud_type = pa.nulls(table.num_rows, pa.string())
     if labels.fraud_type is not None:
-        stated = text(table.column(labels.fraud_type), mapping.format.null_values)
-        fraud_type = pc.if_else(pc.fill_null(is_fraud, fill_value=False), stated, fraud_type)
+        fraud_type = _of_frauds(table.column(labels.fraud_type), is_fraud, mapping)
     return pa.table({"is_fraud": is_fraud, "label_time": at, "fraud_type": fraud_type})
 
 
@@ -62,7 +61,7 @@ def said_of_transactions(
         "transaction_id": accepted.column("transaction_id"),
         "event_time": accepted.column("event_time"),
         "label_time": labels.column("label_time"),
-        "source": pa.array([_declared(mapping).source] * accepted.num_rows, pa.string()),
+        "source": pa.repeat(_declared(mapping).source, accepted.num_rows),
         "is_fraud": labels.column("is_fraud"),
         "fraud_type": labels.column("fraud_type"),
         "row": pa.array(rows, pa.int64()),
@@ -84,6 +83,15 @@ def _is_fraud(table: pa.Table, labels: Labels, mapping: Mapping) -> pa.Array:
     is_fraud = pc.is_in(value, value_set=wanted)
     silent = pc.invert(is_fraud) if labels.genuine == "presumed" else pc.is_null(value)
     return pc.if_else(silent, pa.scalar(None, pa.bool_()), is_fraud)
+
+
+def _of_frauds(column: pa.ChunkedArray, is_fraud: pa.Array, mapping: Mapping) -> pa.Array:
+    """The texts of the frauds, null elsewhere: they are few."""
+    frauds = np.flatnonzero(bools(is_fraud))
+    stated = text(column.take(pa.array(frauds)), mapping.format.null_values)
+    places = np.full(len(is_fraud), -1)
+    places[frauds] = np.arange(len(frauds))
+    return stated.take(pa.array(places, mask=places < 0))
 
 
 def _label_times(

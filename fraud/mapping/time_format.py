@@ -35,6 +35,8 @@ _ISO: Final = (
     r"^(?P<Y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})(?:[Tt ](?P<H>\d{2}):(?P<M>\d{2})"
     r"(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?(?: ?(?P<z>[Zz]|UTC|[+-]\d{2}(?::?\d{2})?))?)?$"
 )
+_NAIVE_LENGTHS: Final = {len("2026-01-31"), len("2026-01-31T23:59"), len("2026-01-31T23:59:59")}
+_ZULU_LENGTH: Final = len("2026-01-31T23:59:59Z")
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -95,6 +97,28 @@ def _counts(column: pa.Array, unit: str) -> Written:
 
 
 def _dates(column: pa.Array, pattern: str) -> Written:
+    plain = _plain_iso(column) if pattern == "iso8601" else None
+    return _by_fields(column, pattern) if plain is None else plain
+
+
+def _plain_iso(column: pa.Array) -> Written | None:
+    """Read a column whose texts all have one of the commonest forms, a tenth of the time; None for any other.
+
+    What Arrow reads beyond those (an hour alone, a clock without colons) differs in its length.
+    """
+    lengths = set(pc.unique(pc.binary_length(column)).to_pylist())
+    zoned = lengths == {_ZULU_LENGTH} and pc.all(pc.ends_with(column, "Z")).as_py()
+    if not (zoned or lengths <= _NAIVE_LENGTHS):
+        return None
+    try:
+        stamps = column.cast(pa.timestamp("us", "UTC" if zoned else None))
+    except pa.ArrowInvalid:  # some text is no time: which one is for the slower way to find
+        return None
+    every = np.ones(len(column), dtype=bool)
+    return Written(stamps.cast(pa.int64()).to_numpy(), every, every if zoned else ~every)
+
+
+def _by_fields(column: pa.Array, pattern: str) -> Written:
     parts = pc.extract_regex(column, compile_format(pattern))
     fields = _Fields(parts, frozenset(field.name for field in parts.type))
     days, exists = fields.days()

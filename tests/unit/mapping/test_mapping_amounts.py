@@ -141,3 +141,10 @@ def test_numeric_attributes_are_numbers_or_nothing(
 ):
     values, unreadable = numbers(column, decimal=",", thousands=".", nulls=("",))
     assert (values.to_pylist(), unreadable.tolist()) == (expected, refused)
+
+
+@given(st.from_regex(r"[+-]?[0-9]{0,20}[.]?[0-9]{0,7}(e[0-9])?", fullmatch=True))
+def test_an_amount_reads_the_same_alone_as_beside_one_that_is_no_number(text: str):
+    alone, beside = read(pa.array([text])), read(pa.array([text, "none"]))
+    for name in ("minor", "missing", "unparsable", "non_finite", "not_whole", "too_large"):
+        assert getattr(alone, name)[0] == getattr(beside, name)[0], name

@@ -113,7 +113,7 @@ def test_repeated_and_skipped_hours_are_refused_or_read_with_the_offset_before()
 )
 def test_local_times_agree_with_the_standard_library(local: list[datetime], zone: str):
     reading = read(pa.array(local, pa.timestamp("us")), zone=zone, clock_change="first")
-    there = [each.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) for each in local]
+    there = [each.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC) for each in local]
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     assert reading.microseconds.tolist() == [
         (each - epoch).days * 86_400_000_000 + (each - epoch).seconds * 1_000_000 + each.microsecond
@@ -148,3 +148,20 @@ def test_numbers_need_an_epoch_format():
 def test_defaults_of_a_source_are_out_of_range():
     reading = read(["1970-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "2024-01-01T00:00:00Z"])
     np.testing.assert_array_equal(reading.out_of_range, [True, True, False])
+
+
+ALIKE = st.sampled_from(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
+SHAPED = st.from_regex(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}[T ]?[0-9:]{0,8}Z?", fullmatch=True)
+
+
+WRITTEN = ALIKE.flatmap(
+    lambda form: st.datetimes(datetime(1990, 1, 1)).map(lambda at: at.strftime(form))  # noqa: DTZ001
+)
+
+
+@given(st.one_of(WRITTEN, SHAPED))
+def test_a_time_reads_the_same_alone_as_beside_a_rarer_form(text: str):
+    alone = read([text], zone="UTC")
+    beside = read([text, "2024-01-01T00:00:00.25+00:00"], zone="UTC")
+    for name in ("microseconds", "missing", "unparsable", "out_of_range"):
+        assert getattr(alone, name)[0] == getattr(beside, name)[0], name
