@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,9 @@ from fraud.mapping.apply import Applied, apply_labels, apply_transactions
 from fraud.mapping.faults import REASONS, masked_json
 from fraud.mapping.spec import Mapping
 from fraud.money import Rates
+
+_READERS: Final = 8
+"""Threads that look into files before the work begins; they mostly wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +44,19 @@ def check_files(paths: Sequence[str], mapping: Mapping, rates: Rates, source_pat
         SourceError: A file is unreadable, or no file has a row.
         SchemaError: A file lacks a column, or its first rows show that the mapping cannot read it.
     """
-    filled = False
-    for path in paths:
-        names, rows = head(path, mapping.format)
-        if rows is not None and has_rows(path, names, rows, mapping):
-            filled = True
-            for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates):
-                pass
-    if paths and not filled:
+    with ThreadPoolExecutor(_READERS) as pool:
+        filled = list(pool.map(lambda path: _check_file(path, mapping, rates), paths))
+    if paths and not any(filled):
         raise SourceError(source_path, "there are no rows")
+
+
+def _check_file(path: str, mapping: Mapping, rates: Rates) -> bool:
+    names, rows = head(path, mapping.format)
+    if rows is None or not has_rows(path, names, rows, mapping):
+        return False
+    for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates):
+        pass
+    return True
 
 
 def read_mapped(piece: Slice, mapping: Mapping, rates: Rates) -> Iterator[Mapped]:

@@ -72,7 +72,9 @@ def _from_text(column: pa.Array, digits: NDArray[np.int64], decimal: str, thousa
     sign = np.sign(read.values)
     minor, rest = np.divmod(np.abs(read.values), step)
     missing = bools(pc.is_null(column))
-    infinite = bools(pc.match_substring_regex(column, "(?i)^[+-]?(nan|inf|infinity)$"))
+    infinite = read.unparsable  # where there is none, which is nearly always
+    if infinite.any():
+        infinite = bools(pc.match_substring_regex(column, "(?i)^[+-]?(nan|inf|infinity)$"))
     return Amounts(
         minor=sign * minor,
         missing=missing,
