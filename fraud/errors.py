@@ -33,7 +33,7 @@ so that an error survives the pickling between a Ray worker and the driver.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -345,6 +345,25 @@ class NotEnoughDataError(ModelError):
     """Too few rows, or no frauds, to train, calibrate or measure with."""
 
     code: ClassVar[str] = "not_enough_data"
+
+
+class UnreconciledError(FraudError):
+    """Rows are missing between what came in and what was counted: a fault of the program, not of the data."""
+
+    code: ClassVar[str] = "unreconciled"
+
+    def __init__(self, job: str, rows_in: int, became: Mapping[str, int]) -> None:
+        super().__init__(job, rows_in, dict(became))
+        self.job = job
+        self.rows_in = rows_in
+        self.became = dict(became)
+
+    def __str__(self) -> str:
+        found = " + ".join(f"{count} {name}" for name, count in self.became.items())
+        return (
+            f"{self.job} took in {self.rows_in} rows and accounts for {found}: nothing was committed. "
+            "This is a fault of the program: please report it with this line"
+        )
 
 
 class ClusterError(FraudError):

@@ -36,6 +36,7 @@ READINGS: Final = "readings"
 PROMOTIONS: Final = "promotions"
 FEATURE_PROOFS: Final = "feature_proofs"
 ALERTS: Final = "alerts"
+RUNS: Final = "runs"
 MONITOR_PERFORMANCE: Final = "monitor_performance"
 MONITOR_DRIFT: Final = "monitor_drift"
 
@@ -267,6 +268,24 @@ ALERTS_SCHEMA: Final = pa.schema(
     ]
 )
 """One row a cause; ``id`` is the same for the same kind, subject and occasion."""
+
+RUNS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("job", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("started_at", TIME, nullable=False),
+        pa.field("ended_at", TIME, nullable=False),
+        pa.field("rows_in", pa.int64()),
+        pa.field("rows_out", pa.int64()),
+        pa.field("rows_known", pa.int64()),
+        pa.field("rows_rejected", pa.int64()),
+        pa.field("reason", pa.string()),
+        pa.field("report", pa.string()),
+    ]
+)
+"""One row a run of a job: ``status`` is done or failed, ``reason`` says why it failed, ``report`` is the JSON
+it printed. Of transactions ingested and of scores, rows in = out + known + rejected."""
 
 MONITOR_PERFORMANCE_SCHEMA: Final = pa.schema(
     [

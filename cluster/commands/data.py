@@ -59,11 +59,16 @@ def ingest(
     from cluster.runtime import connect
     from cluster.settings import load
     from fraud.jobs.ingest import run
+    from fraud.storage.runs import recorded
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     declared, tables, now = wiring.mapping(mapping), wiring.lake(settings), datetime.now(UTC)
     with connect(settings.ray, name="fraud ingest"):
-        return run(tables, source, declared, ingest=settings.ingest, money=settings.money, now=now)
+        return recorded(
+            tables,
+            "ingest",
+            lambda: run(tables, source, declared, ingest=settings.ingest, money=settings.money, now=now),
+        )
 
 
 @mapping_app.command(name="init")
@@ -108,11 +113,14 @@ def featurize(
     from cluster.runtime import connect
     from cluster.settings import load
     from fraud.jobs.featurize import run
+    from fraud.storage.runs import recorded
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work, "features.feature_set": features})
     tables, feature_set = wiring.lake(settings), wiring.feature_set(settings)
     cluster = partial(connect, settings.ray, name="fraud featurize")
-    report = run(tables, feature_set, settings.features, cluster=cluster)
+    report = recorded(
+        tables, "featurize", lambda: run(tables, feature_set, settings.features, cluster=cluster)
+    )
     if verify:
         from fraud.jobs.verify_features import run as run_verify
 

@@ -155,6 +155,7 @@ def score(
     from cluster.runtime import connect
     from cluster.settings import load
     from fraud.jobs.score import run
+    from fraud.storage.runs import recorded
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     ref = wiring.registry(settings).resolve(model)
@@ -162,7 +163,11 @@ def score(
     tables = wiring.lake(settings)
     days = {"first": first.date() if first else None, "last": last.date() if last else None}
     with connect(settings.ray, name="fraud score"):
-        return run(tables, ref, bundle, policy, settings=settings.score, run_kind=run_kind, **days)
+        return recorded(
+            tables,
+            "score",
+            lambda: run(tables, ref, bundle, policy, settings=settings.score, run_kind=run_kind, **days),
+        )
 
 
 @command(app)

@@ -22,12 +22,13 @@ import ray.data
 from ray import cloudpickle
 
 from fraud import schema
-from fraud.errors import ChangedMeanwhileError, QualityError, SchemaError, SourceError
+from fraud.errors import ChangedMeanwhileError, FraudError, QualityError, SchemaError
 from fraud.jobs import ingest_labels, source
 from fraud.jobs.ingest_outcome import Outcome, discard, settle
 from fraud.jobs.ingest_slice import Slicer, Written
 from fraud.jobs.known import featurized
 from fraud.jobs.mapped import check_files
+from fraud.jobs.reconcile import reconcile
 from fraud.jobs.source import SourceFile
 from fraud.jobs.source_rows import Slice, file_format
 from fraud.mapping.apply import attribute_types
@@ -103,8 +104,9 @@ def _try(
     outcome = settle(slicer, _written(slicer, files), [file.path for file in files], entities)
     try:
         _check_quality(outcome, ingest)
+        _reconcile(outcome)
         source.check_unchanged(files)
-    except (QualityError, SourceError):
+    except FraudError:
         discard(lake, outcome)
         raise
     if files:
@@ -130,6 +132,17 @@ def _try(
 def _check_quality(outcome: Outcome, ingest: IngestSettings) -> None:
     if outcome.rejected > ingest.max_reject_share * outcome.rows:
         raise QualityError(outcome.rejected, outcome.rows, ingest.max_reject_share, dict(outcome.reasons))
+
+
+def _reconcile(outcome: Outcome) -> None:
+    """Check that every row of transactions that was read is new, known or refused."""
+    became = {
+        "new": sum(part.rows for part in outcome.parts),
+        "known": outcome.known,
+        "rejected": outcome.rejected,
+    }
+    if outcome.slicer.mapping.kind == "transactions":  # a row of a file of labels may say nothing
+        reconcile("ingest", outcome.rows, became)
 
 
 def _not_yet_ingested(lake: Lake, files: Sequence[SourceFile], mapping: Mapping) -> list[SourceFile]:

@@ -21,7 +21,8 @@ import ray
 import ray.data
 
 from fraud import schema
-from fraud.errors import ChangedMeanwhileError, ConfigError, TableNotFoundError
+from fraud.errors import ChangedMeanwhileError, ConfigError, TableNotFoundError, UnreconciledError
+from fraud.jobs.reconcile import reconcile
 from fraud.jobs.score_day import COUNTS, Day, Scorer, Stamp, of_run
 from fraud.model.bundle import Bundle
 from fraud.model.policy import DECISIONS, Policy
@@ -128,6 +129,13 @@ def _try(
         for row in rows
         if row["rows"]
     ]
+    counts = {name: sum(int(row[name]) for row in rows) for name in COUNTS}
+    try:
+        done = {"scored": sum(part.rows for part in parts), "already scored": counts["already_scored"]}
+        reconcile("score", counts["rows_in"], done)
+    except UnreconciledError:
+        lake.discard(schema.SCORES, parts)
+        raise
     if parts:
         series = f"score:{name}:{stamp.model_version}:{stamp.run_kind}"
         apps = {f"{series}:{part.day.isoformat()}": version for part in parts}
@@ -136,7 +144,6 @@ def _try(
         except ChangedMeanwhileError:
             lake.discard(schema.SCORES, parts)
             raise
-    counts = {name: sum(int(row[name]) for row in rows) for name in COUNTS}
     counts["rows_in"] += before
     counts["already_scored"] += before
     return counts
