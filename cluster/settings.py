@@ -64,6 +64,9 @@ class LakeSettings(Section):
     """Where the tables are."""
 
     uri: str = Field(default="", description="Empty: the folder `lake` of the work directory.")
+    retention_d: int = Field(
+        default=30, ge=7, le=3_650, description="Days that old versions stay readable; no job is longer."
+    )
 
 
 class Settings(Section):

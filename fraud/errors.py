@@ -33,7 +33,7 @@ so that an error survives the pickling between a Ray worker and the driver.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -352,11 +352,11 @@ class UnreconciledError(FraudError):
 
     code: ClassVar[str] = "unreconciled"
 
-    def __init__(self, job: str, rows_in: int, became: Mapping[str, int]) -> None:
-        super().__init__(job, rows_in, dict(became))
+    def __init__(self, job: str, rows_in: int, became: dict[str, int]) -> None:
+        super().__init__(job, rows_in, became)
         self.job = job
         self.rows_in = rows_in
-        self.became = dict(became)
+        self.became = became
 
     def __str__(self) -> str:
         found = " + ".join(f"{count} {name}" for name, count in self.became.items())

@@ -69,6 +69,38 @@ def ship(
 
 
 @command(app)
+def vacuum(
+    *,
+    config: Config,
+    lake: LakeUri,
+    work: WorkDir,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+) -> Report:
+    """Delete the files of the lake that no version of the last `lake.retention_d` days needs."""
+    from cluster import wiring
+    from cluster.settings import load
+    from fraud.jobs.upkeep import vacuum as run
+
+    settings = load(*config, options={"lake.uri": lake, "work.dir": work})
+    return run(
+        wiring.lake(settings),
+        retention_d=settings.lake.retention_d,
+        label_maturity_d=settings.labels.label_maturity_d,
+        dry_run=dry_run,
+    )
+
+
+@command(app)
+def optimize(*, config: Config, lake: LakeUri, work: WorkDir) -> Report:
+    """Rewrite small files of the lake as few large ones."""
+    from cluster import wiring
+    from cluster.settings import load
+    from fraud.jobs.upkeep import optimize as run
+
+    return run(wiring.lake(load(*config, options={"lake.uri": lake, "work.dir": work})))
+
+
+@command(app)
 def replay(
     *,
     config: Config,

@@ -19,4 +19,4 @@ def reconcile(job: str, rows_in: int, became: Mapping[str, int]) -> None:
         UnreconciledError: The sums differ.
     """
     if rows_in != sum(became.values()):
-        raise UnreconciledError(job, rows_in, became)
+        raise UnreconciledError(job, rows_in, dict(became))

@@ -20,7 +20,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
@@ -195,6 +195,7 @@ class Lake:
         file = Path(self.table_uri(name)) / path
         stored = table.drop_columns([PARTITION]) if PARTITION in table.column_names else table
         try:
+            self._make_folder()
             file.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(
                 stored,
@@ -253,6 +254,7 @@ class Lake:
             app_transactions=[Transaction(app, version) for app, version in (apps or {}).items()],
         )
         if not self.exists(name):
+            self._make_folder()
             create_table_with_add_actions(
                 self.table_uri(name),
                 Schema.from_arrow(schema),
@@ -351,6 +353,30 @@ class Lake:
         for part in parts:
             Path(self.part_uri(name, part)).unlink(missing_ok=True)
 
+    def vacuum(self, name: str, *, retention_d: int, dry_run: bool) -> list[str]:
+        """Delete the files of a table that no version of so many days names; return them."""
+        table = self._open(name)
+        return list(table.vacuum(24 * retention_d, dry_run=dry_run, full=True))
+
+    def compact(self, name: str) -> tuple[int, int]:
+        """Rewrite the small files of each partition as few; return how many were removed and added.
+
+        Raises:
+            ChangedMeanwhileError: Others removed files of the table; nothing was committed.
+        """
+        as_ours = WriterProperties(compression="ZSTD", compression_level=1)
+        try:
+            done = self._open(name).optimize.compact(writer_properties=as_ours)
+        except CommitFailedError as error:
+            raise ChangedMeanwhileError(name) from error
+        except (DeltaError, OSError) as error:
+            raise NotWrittenError(self.table_uri(name), str(error)) from error
+        return int(done["numFilesRemoved"]), int(done["numFilesAdded"])
+
+    def checkpoint(self, name: str) -> None:
+        """Sum up the table's history in one file, so that opening it needs no more than that."""
+        self._open(name).create_checkpoint()
+
     def append(self, name: str, table: pa.Table, *, apps: Mapping[str, int] | None = None) -> int:
         """Write and commit a small table from the driver; the partition column decides its files."""
         parts = (
@@ -394,6 +420,10 @@ class Lake:
                 if not self.exists(name):
                     raise NotWrittenError(self.table_uri(name), str(error)) from error
         self.check_schema(name, schema)
+
+    def _make_folder(self) -> None:
+        """Make the lake's folder, if it is a new one, for its owner alone."""
+        Path(self.uri).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _open(self, name: str, version: int | None = None) -> DeltaTable:
         if not self.exists(name):
