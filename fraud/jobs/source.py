@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import FileSelector, FileType
 
 from fraud.errors import SchemaError, SourceError
 from fraud.jobs.source_rows import BATCH_ROWS, SUFFIXES, Slice, file_format
 from fraud.mapping.spec import Mapping
 from fraud.mapping.yaml_file import close_match
+from fraud.storage.files import S3, is_remote, located
+
+_CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,33 @@ class SourceFile:
 
 
 def find(source: str) -> list[str]:
-    """Return the files of a path, folder or pattern, sorted; absolute.
+    """Return the files of a path, folder or pattern, sorted; absolute. A store has no patterns.
 
     Raises:
         SourceError: There is none, or one is of no format that is read here.
     """
+    files = _in_store(source) if is_remote(source) else _here(source)
+    if not files:
+        raise SourceError(source, f"no file here ends in {', '.join(SUFFIXES)}")
+    for file in files:
+        if file_format(file) is None:
+            raise SourceError(file, f"cannot be read: the name must end in {', '.join(SUFFIXES)}")
+    return files
+
+
+def _in_store(source: str) -> list[str]:
+    store, path = located(source)
+    try:
+        found = [store.get_file_info(path)]
+        if found[0].type != FileType.File:
+            inside = store.get_file_info(FileSelector(path, recursive=True))
+            found = [info for info in inside if info.type == FileType.File and file_format(info.path)]
+    except OSError as error:
+        raise SourceError(source, f"cannot be listed: {' '.join(str(error).split())}") from error
+    return sorted(S3 + info.path for info in found)
+
+
+def _here(source: str) -> list[str]:
     path = Path(source)
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if file.is_file() and file_format(str(file))]
@@ -45,11 +71,6 @@ def find(source: str) -> list[str]:
         files = [Path(file) for file in sorted(named) if Path(file).is_file()]
     else:
         raise SourceError(source, "no such file or folder")
-    if not files:
-        raise SourceError(source, f"no file here ends in {', '.join(SUFFIXES)}")
-    for file in files:
-        if file_format(str(file)) is None:
-            raise SourceError(str(file), f"cannot be read: the name must end in {', '.join(SUFFIXES)}")
     return [str(file.resolve()) for file in files]
 
 
@@ -59,13 +80,14 @@ def describe(path: str) -> SourceFile:
     Raises:
         SourceError: It cannot be opened.
     """
+    files, place = located(path)
     try:
-        with Path(path).open("rb") as file:
-            stat = os.fstat(file.fileno())
+        info = files.get_file_info(place)
+        with files.open_input_stream(place, buffer_size=_CHUNK_BYTES) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return SourceFile(path, digest, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
-        raise SourceError(path, f"cannot be read: {error.strerror}") from error
+        raise SourceError(path, f"cannot be read: {error.strerror or error}") from error
+    return SourceFile(path, digest, info.size, info.mtime_ns)
 
 
 def check_unchanged(files: Iterable[SourceFile]) -> None:
@@ -75,11 +97,11 @@ def check_unchanged(files: Iterable[SourceFile]) -> None:
         SourceError: One was written to since, or is gone.
     """
     for file in files:
-        try:
-            stat = Path(file.path).stat()
-        except OSError as error:
-            raise SourceError(file.path, f"was there, but no longer is: {error.strerror}") from error
-        if (stat.st_size, stat.st_mtime_ns) != (file.size, file.modified_ns):
+        where, place = located(file.path)
+        info = where.get_file_info(place)
+        if info.type == FileType.NotFound:
+            raise SourceError(file.path, "was there, but no longer is: nothing was ingested")
+        if (info.size, info.mtime_ns) != (file.size, file.modified_ns):
             raise SourceError(
                 file.path,
                 "was written to while it was read; nothing was ingested: run it again once it rests",
@@ -134,7 +156,8 @@ def slices(path: str) -> list[Slice]:
     """Cut a file into parts of about ``BATCH_ROWS`` rows where its format allows it."""
     if file_format(path) != "parquet":
         return [Slice(path, None, 0)]
-    groups = pq.ParquetFile(path).metadata
+    files, place = located(path)
+    groups = pq.ParquetFile(place, filesystem=files).metadata
     found: list[Slice] = []
     first, rows, held = 0, 0, []
     for number in range(groups.num_row_groups):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from fraud.errors import SourceError
 from fraud.mapping.spec import FileFormat
+from fraud.storage.files import located
 
 SUFFIXES: Final = {
     ".parquet": "parquet",
@@ -95,11 +94,12 @@ def head(path: str, file: FileFormat, n: int = _HEAD_ROWS) -> tuple[list[str], p
     Raises:
         SourceError: The file cannot be read.
     """
-    if Path(path).stat().st_size == 0:
+    files, place = located(path)
+    if not files.get_file_info(place).size:
         return [], None
     batch = next(read(Slice(path, None, 0), file, n), None)
     if batch is None:
-        names = pq.read_schema(path).names if file_format(path) == "parquet" else []
+        names = pq.read_schema(place, filesystem=files).names if file_format(path) == "parquet" else []
         return names, pa.table({name: pa.array([], pa.string()) for name in dict.fromkeys(names)})
     return batch.table.column_names, batch.table.slice(0, n)
 
@@ -123,7 +123,8 @@ def _reason(error: Exception, file: FileFormat) -> str:
 
 
 def _parquet(piece: Slice, _: FileFormat, rows: int) -> Iterator[Batch]:
-    file = pq.ParquetFile(piece.path)
+    files, place = located(piece.path)
+    file = pq.ParquetFile(place, filesystem=files)
     groups = list(piece.row_groups) if piece.row_groups is not None else None
     start = piece.first_row
     for batch in file.iter_batches(rows, row_groups=groups):
@@ -150,7 +151,7 @@ def _csv(piece: Slice, file: FileFormat, rows: int) -> Iterator[Batch]:
             yield Batch(pa.table({name: pa.array([], pa.string()) for name in names}), np.empty(0, np.int64))
         return
     convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    with pa.input_stream(piece.path) as stream:
+    with _opened(piece.path) as stream:
         reader = pacsv.open_csv(stream, read_options=options, parse_options=parse, convert_options=convert)
         start = 0
         for batch in itertools.chain(reader, [None]):
@@ -167,10 +168,16 @@ def _csv(piece: Slice, file: FileFormat, rows: int) -> Iterator[Batch]:
 def _csv_header(path: str, file: FileFormat) -> tuple[list[str], bool]:
     """The column names, and whether any row follows them."""
     encoding = "utf-8-sig" if file.encoding == "utf-8" else file.encoding
-    with pa.input_stream(path) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as lines:
+    with _opened(path) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as lines:
         rows = csv.reader(lines, delimiter=file.separator, quotechar=file.quote)
         names = next(rows, [])
         return names, any(rows)
+
+
+def _opened(path: str) -> Any:
+    """A stream of a file's bytes, unpacked where its name ends in .gz."""
+    files, place = located(path)
+    return files.open_input_stream(place, compression="gzip" if place.lower().endswith(".gz") else None)
 
 
 def _numbers_around(start: int, n: int, broken: Sequence[int]) -> NDArray[np.int64]:
@@ -181,8 +188,7 @@ def _numbers_around(start: int, n: int, broken: Sequence[int]) -> NDArray[np.int
 
 def _jsonl(piece: Slice, _: FileFormat, rows: int) -> Iterator[Batch]:
     start = 0
-    path = Path(piece.path)
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+    with _opened(piece.path) as opened, io.BufferedReader(opened, _BLOCK_BYTES) as stream:
         lines = (line for line in stream if line.strip())
         while some := list(itertools.islice(lines, rows)):
             yield _json_batch(some, start)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from pyarrow.fs import FileSelector, FileType
 
 from fraud.errors import (
     ChangedMeanwhileError,
@@ -32,6 +33,7 @@ from fraud.errors import (
     TableNotFoundError,
 )
 from fraud.schema import FORMAT_VERSION, PARTITION
+from fraud.storage.files import is_remote, located
 
 _FORMAT = "format_version="
 """Kept in the table's description: Delta refuses configuration keys it does not know."""
@@ -61,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """Delta tables under one absolute folder."""
+    """Delta tables under one absolute folder, or under an ``s3://bucket/prefix``."""
 
     uri: str
 
@@ -75,9 +77,13 @@ class Lake:
 
     def tables(self) -> list[str]:
         """The names of all tables, sorted."""
-        folder = Path(self.uri)
-        names = (child.name for child in folder.iterdir()) if folder.is_dir() else ()
-        return sorted(name for name in names if self.exists(name))
+        files, path = located(self.uri)
+        found = files.get_file_info(FileSelector(path, allow_not_found=True))
+        return sorted(
+            each.base_name
+            for each in found
+            if each.type == FileType.Directory and self.exists(each.base_name)
+        )
 
     def version(self, name: str) -> int | None:
         """The newest version, or None where there is no table."""
@@ -146,7 +152,8 @@ class Lake:
             encoded: Text columns to return as dictionaries, as they are stored.
         """
         stored = None if columns is None else [column for column in columns if column != PARTITION]
-        file = pq.ParquetFile(self.part_uri(name, part), read_dictionary=list(encoded))
+        files, path = located(self.part_uri(name, part))
+        file = pq.ParquetFile(path, filesystem=files, read_dictionary=list(encoded))
         table = file.read(columns=stored)
         if part.event_date is None or (columns is not None and PARTITION not in columns):
             return table
@@ -192,24 +199,27 @@ class Lake:
         """
         folder = "" if event_date is None else f"{PARTITION}={event_date.isoformat()}/"
         path = f"{folder}{stem}-{uuid4().hex}.parquet"
-        file = Path(self.table_uri(name)) / path
+        files, target = located(f"{self.table_uri(name)}/{path}")
         stored = table.drop_columns([PARTITION]) if PARTITION in table.column_names else table
         try:
             self._make_folder()
-            file.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(
-                stored,
-                file,
-                compression="zstd",
-                compression_level=1,
-                use_dictionary=_repetitive_texts(stored),
-                write_statistics=_times(stored),
-            )
+            if not is_remote(self.uri):  # a store has no folders
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+            with files.open_output_stream(target) as sink:
+                pq.write_table(
+                    stored,
+                    sink,
+                    compression="zstd",
+                    compression_level=1,
+                    use_dictionary=_repetitive_texts(stored),
+                    write_statistics=_times(stored),
+                )
+                size = sink.tell()
         except OSError as error:
             with suppress(OSError):
-                file.unlink()
+                files.delete_file(target)
             raise NotWrittenError(self.table_uri(name), str(error)) from error
-        return Part(path, table.num_rows, file.stat().st_size, event_date)
+        return Part(path, table.num_rows, size, event_date)
 
     def write_parts(self, name: str, table: pa.Table) -> list[Part]:
         """Write rows of any dates as one part per ``event_date``."""
@@ -344,14 +354,22 @@ class Lake:
                 ),
             )
         except CommitFailedError as error:
+            if self._has_any(name, parts):
+                return  # a store may lose its answer: the commit held, and was then refused as a second one
             raise ChangedMeanwhileError(name) from error
         except (DeltaError, OSError) as error:
             raise NotWrittenError(self.table_uri(name), str(error)) from error
 
+    def _has_any(self, name: str, parts: Sequence[Part]) -> bool:
+        ours = {part.path for part in parts}
+        return any(part.path in ours for part in self.parts(name))
+
     def discard(self, name: str, parts: Iterable[Part]) -> None:
         """Delete parts that were not committed."""
         for part in parts:
-            Path(self.part_uri(name, part)).unlink(missing_ok=True)
+            files, path = located(self.part_uri(name, part))
+            with suppress(FileNotFoundError):
+                files.delete_file(path)
 
     def vacuum(self, name: str, *, retention_d: int, dry_run: bool) -> list[str]:
         """Delete the files of a table that no version of so many days names; return them."""
@@ -423,7 +441,8 @@ class Lake:
 
     def _make_folder(self) -> None:
         """Make the lake's folder, if it is a new one, for its owner alone."""
-        Path(self.uri).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not is_remote(self.uri):
+            Path(self.uri).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _open(self, name: str, version: int | None = None) -> DeltaTable:
         if not self.exists(name):

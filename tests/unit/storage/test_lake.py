@@ -127,8 +127,8 @@ def test_of_two_commits_onto_one_version_one_holds(lake: Lake, monkeypatch):
 
 
 def test_a_part_that_could_not_be_written_leaves_no_file(lake: Lake, monkeypatch):
-    def full_disk(table: pa.Table, file: Path, **_: object) -> None:
-        file.write_bytes(b"half")
+    def full_disk(table: pa.Table, sink: pa.NativeFile, **_: object) -> None:
+        sink.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full_disk)
