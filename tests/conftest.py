@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3_server
 from hypothesis import settings
 
 from cluster.runtime import prepare
 from fraud.storage.lake import Lake
 
-# Ray, Serve and Train read their environment when they are imported.
+# Ray, Serve and Train read their environment when they are imported, and hand it on.
+s3_server.announce()
 prepare(local=True)
 
 # The first example compiles what it calls, and machines are busy.
@@ -39,3 +41,10 @@ def ray_cluster() -> Iterator[str]:
     )
     yield str(context.address_info["gcs_address"])
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[str]:
+    """The URI of a bucket in an S3-compatible store of this machine."""
+    with s3_server.running() as bucket:
+        yield bucket

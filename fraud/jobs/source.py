@@ -55,6 +55,8 @@ def _in_store(source: str) -> list[str]:
         if found[0].type != FileType.File:
             inside = store.get_file_info(FileSelector(path, recursive=True))
             found = [info for info in inside if info.type == FileType.File and file_format(info.path)]
+    except FileNotFoundError as error:
+        raise SourceError(source, "no such file or folder") from error
     except OSError as error:
         raise SourceError(source, f"cannot be listed: {' '.join(str(error).split())}") from error
     return sorted(S3 + info.path for info in found)
