@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from cluster import logs
-from cluster.commands import data, key, model, operation, policy, registry
+from cluster.commands import data, key, model, operation, policy, registry, schedule
 from cluster.environment import set_defaults
 from fraud.errors import FraudError
 
@@ -26,6 +26,7 @@ app.add_typer(policy.app)
 app.add_typer(registry.app)
 app.add_typer(operation.app)
 app.add_typer(key.app)
+app.add_typer(schedule.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

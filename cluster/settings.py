@@ -69,6 +69,16 @@ class LakeSettings(Section):
     )
 
 
+class ScheduleSettings(Section):
+    """Commands that run by the clock, see ``fraud schedule``."""
+
+    file: str = Field(default="", description="Of the schedules. Empty: configs/schedules/daily.yaml.")
+    every_s: float = Field(default=10.0, ge=1, le=600, description="Between two looks at what is due.")
+    late_s: float = Field(
+        default=300.0, ge=0, description="With `catch_up: none`, a tick older than this was missed."
+    )
+
+
 class Settings(Section):
     """Every setting, by section."""
 
@@ -88,6 +98,7 @@ class Settings(Section):
     monitor: MonitorSettings = MonitorSettings()
     tune: TuneSettings = TuneSettings()
     serve: ServeSettings = ServeSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
 
 
 def load(*files: Path, options: Mapping[str, object] | None = None) -> Settings:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _EXCLUDES = [".git", ".venv", "**/__pycache__", "fraud-work", "demo-work", ".mypy_cache", ".ruff_cache"]
-_GROUPS = {"mapping", "state"}
+_GROUPS = {"mapping", "policy", "schedule", "state"}
 """Commands of two words."""
 
 _AGENT_WAIT_S = 60.0
@@ -63,24 +63,38 @@ def run(
     """
     arguments, variables = absolute(command)
     name = " ".join(arguments[: 2 if arguments[0] in _GROUPS else 1])
-    client = _client(address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS)
-    environment: dict[str, Any] = {"env_vars": dict(variables)}
-    if working_dir is not None:
-        environment |= {"working_dir": str(working_dir.resolve()), "excludes": _EXCLUDES}
-    job = _submitted(
+    client = connected(address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS)
+    job = submitted(
         client,
-        entrypoint=shlex.join(["python", "-m", "cluster", *arguments]),
+        entrypoint=entrypoint(arguments),
         submission_id=f"fraud-{name.replace(' ', '-')}-{now:%Y%m%dT%H%M%S%fZ}",
         metadata={"name": f"fraud {name}", "job_name": f"fraud {name}"},
-        runtime_env=environment,
+        runtime_env=environment(variables, working_dir),
     )
     logger.info("submitted", extra={"job": job})
     _follow(client, job, follow)
     return _result(client, job)
 
 
-def _submitted(client: JobSubmissionClient, **job: Any) -> str:
-    """Submit, and wait for a head that has only just started: its dashboard answers before its job agent."""
+def entrypoint(arguments: Sequence[str]) -> str:
+    """The shell command that runs a command of this program."""
+    return shlex.join(["python", "-m", "cluster", *arguments])
+
+
+def environment(variables: Mapping[str, str], working_dir: Path | None) -> dict[str, Any]:
+    """The runtime environment of a job: variables, and the folder it runs in, if one is sent along."""
+    if working_dir is None:
+        return {"env_vars": dict(variables)}
+    folder = {"working_dir": str(working_dir.resolve()), "excludes": _EXCLUDES}
+    return {"env_vars": dict(variables), **folder}
+
+
+def submitted(client: JobSubmissionClient, **job: Any) -> str:
+    """Submit, and wait for a head that has only just started: its dashboard answers before its job agent.
+
+    Raises:
+        ClusterError: The cluster does not take the job.
+    """
     deadline = time.monotonic() + _AGENT_WAIT_S
     while True:
         try:
@@ -130,7 +144,13 @@ def _variables(settings: Settings) -> dict[str, str]:
     return {variable: value for variable, value in os.environ.items() if variable.upper() in shown}
 
 
-def _client(address: str) -> JobSubmissionClient:
+def connected(address: str) -> JobSubmissionClient:
+    """A client of the dashboard at an address.
+
+    Raises:
+        ConfigError: It is no dashboard's address.
+        ClusterError: Nothing answers there, or it refuses the token.
+    """
     url = urlsplit(address)
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise ConfigError(

@@ -37,6 +37,7 @@ PROMOTIONS: Final = "promotions"
 FEATURE_PROOFS: Final = "feature_proofs"
 ALERTS: Final = "alerts"
 RUNS: Final = "runs"
+SCHEDULE_RUNS: Final = "schedule_runs"
 MONITOR_PERFORMANCE: Final = "monitor_performance"
 MONITOR_DRIFT: Final = "monitor_drift"
 
@@ -286,6 +287,18 @@ RUNS_SCHEMA: Final = pa.schema(
 )
 """One row a run of a job: ``status`` is done or failed, ``reason`` says why it failed, ``report`` is the JSON
 it printed. Of transactions ingested and of scores, rows in = out + known + rejected."""
+
+SCHEDULE_RUNS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("schedule", pa.string(), nullable=False),
+        pa.field("due", TIME, nullable=False),
+        pa.field("attempt", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("submission_id", pa.string(), nullable=False),
+        pa.field("at", TIME, nullable=False),
+    ]
+)
+"""One row a change of a tick: submitted, succeeded, failed, stopped, replaced or skipped."""
 
 MONITOR_PERFORMANCE_SCHEMA: Final = pa.schema(
     [

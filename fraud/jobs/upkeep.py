@@ -16,6 +16,7 @@ _COMPACTED: Final = frozenset(
         schema.REJECTS,
         schema.INGESTED_FILES,
         schema.RUNS,
+        schema.SCHEDULE_RUNS,
         schema.ALERTS,
         schema.READINGS,
         schema.PROMOTIONS,
