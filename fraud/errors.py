@@ -8,6 +8,7 @@
     │   ├── SchemaError         a table or file lacks a column or has it in another type
     │   ├── TableNotFoundError  the lake has no such table
     │   ├── QualityError        more rows were refused than the settings allow
+    │   ├── ExpectationError    a batch is not what its mapping expects
     │   ├── ConflictError       a known transaction id came with other content
     │   ├── FormatVersionError  something on disk was written in another format version
     │   ├── ChangedMeanwhileError  another run changed the table
@@ -130,6 +131,23 @@ class QualityError(DataError):
             f"{self.rejected} of {self.rows} rows were refused ({why}), more than "
             f"ingest.max_reject_share = {self.allowed_share} allows; nothing was committed. "
             "Correct the mapping or the source, or raise the setting."
+        )
+
+
+class ExpectationError(DataError):
+    """A batch is not what its mapping expects of it; nothing was committed."""
+
+    code: ClassVar[str] = "expectation"
+
+    def __init__(self, mapping: str, broken: Sequence[str]) -> None:
+        super().__init__(mapping, broken)
+        self.mapping = mapping
+        self.broken = broken
+
+    def __str__(self) -> str:
+        return (
+            f"the batch is not what the mapping {self.mapping} expects: {'; '.join(self.broken)}. "
+            "Nothing was committed. Correct the source, or expect of the mapping."
         )
 
 

@@ -93,7 +93,7 @@ def mapping_check(
     from cluster.settings import load
     from fraud.jobs.mapping import check
 
-    return check(source, wiring.mapping(mapping), load(*config).money)
+    return check(source, wiring.mapping(mapping), load(*config).money, datetime.now(UTC))
 
 
 @command(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -88,6 +89,8 @@ def _dashboard(settings: Settings) -> Iterator[str]:
     if named:
         yield named
         return
+    # The jobs of a Ray of this machine run with the Python that runs this, activated or not.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     with connect(settings.ray, name="fraud schedule") as address:
         if address is None:
             raise ConfigError("ray.dashboard", "jobs are started through the dashboard: switch it on")

@@ -24,6 +24,7 @@ from ray import cloudpickle
 from fraud import schema
 from fraud.errors import ChangedMeanwhileError, FraudError, QualityError, SchemaError
 from fraud.jobs import ingest_labels, source
+from fraud.jobs.ingest_expectations import judge
 from fraud.jobs.ingest_outcome import Outcome, discard, settle
 from fraud.jobs.ingest_slice import Slicer, Written
 from fraud.jobs.known import featurized
@@ -65,7 +66,8 @@ def run(
 
     Returns:
         ``ingest_id``, ``files``, ``files_skipped``, ``rows``, ``transactions``, ``known``, ``late``,
-        ``labels``, ``rejected``, ``rejected_by_reason``, ``versions`` of the tables and ``seconds``.
+        ``labels``, ``rejected``, ``rejected_by_reason``, ``expectations`` (of the batch, see ``Finding``),
+        ``versions`` of the tables and ``seconds``.
 
     Raises:
         SourceError: There is no such file, or it is unreadable, or there are no rows at all, or it was
@@ -73,6 +75,7 @@ def run(
         SchemaError: A file lacks a column, or the lake has other columns.
         TableNotFoundError: A file of labels comes before its transactions.
         QualityError: Too many rows were refused.
+        ExpectationError: The batch is not what the mapping expects of it.
         ChangedMeanwhileError: Others write ``transactions`` all the time.
     """
     for _ in range(_TRIES):
@@ -96,15 +99,17 @@ def _try(
     found = [source.describe(path) for path in source.find(source_path)]
     files = _not_yet_ingested(lake, found, mapping)
     exchange = rates(money)
-    check_files([file.path for file in files], mapping, exchange, source_path)
+    check_files([file.path for file in files], mapping, exchange, now, source_path)
     entities = _check_lake(lake, mapping)
     slicer = Slicer(lake, mapping, exchange, _ingest_id(files, mapping), now, featurized(lake))
     logger.info("ingesting", extra={"files": len(files), "skipped": len(found) - len(files)})
     version = lake.version(schema.TRANSACTIONS)
-    outcome = settle(slicer, _written(slicer, files), [file.path for file in files], entities)
+    written = _written(slicer, files)
+    outcome = settle(slicer, written, [file.path for file in files], entities)
     try:
         _check_quality(outcome, ingest)
         _reconcile(outcome)
+        findings = judge(outcome, written, version)
         source.check_unchanged(files)
     except FraudError:
         discard(lake, outcome)
@@ -122,6 +127,7 @@ def _try(
         "labels": outcome.labels.num_rows,
         "rejected": outcome.rejected,
         "rejected_by_reason": dict(sorted(outcome.reasons.items())),
+        "expectations": [finding.report() for finding in findings],
         "versions": {
             name: lake.version(name) for name in (schema.TRANSACTIONS, schema.LABELS, schema.REJECTS)
         },

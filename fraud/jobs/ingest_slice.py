@@ -14,6 +14,7 @@ from fraud import schema
 from fraud.jobs.mapped import read_mapped
 from fraud.jobs.source_rows import Slice
 from fraud.mapping.apply import Applied, attribute_types
+from fraud.mapping.census import Census, take_census
 from fraud.mapping.spec import Mapping
 from fraud.money import Rates
 from fraud.storage.lake import Lake, Part
@@ -48,6 +49,7 @@ class Written:
         labels: What its rows say of frauds, with the columns of ``Applied.labels``.
         rejects: Parts of ``rejects``.
         reasons: Refused rows by reason.
+        census: Of its transactions, where the mapping expects something of the batch.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Written:
     labels: list[pa.Table] = field(default_factory=list)
     rejects: list[Part] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    census: Census = field(default_factory=Census)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Slicer:
     def run(self, piece: Slice) -> Written:
         """Read a slice and write its rows."""
         written = Written(piece.path)
-        for batch in read_mapped(piece, self.mapping, self.rates):
+        for batch in read_mapped(piece, self.mapping, self.rates, self.now):
             written.rows += batch.rows
             written.columns |= batch.columns
             for found in batch.found:
@@ -96,6 +99,8 @@ class Slicer:
         if found.labels.num_rows:
             written.labels.append(found.labels)
         if found.transactions.num_rows:
+            if self.mapping.expect is not None:
+                written.census += take_census(found.transactions, self.mapping.expect.max_null_share)
             self._keep_transactions(found.transactions, found.rows, written)
 
     def _keep_transactions(self, found: pa.Table, rows: NDArray[np.int64], written: Written) -> None:

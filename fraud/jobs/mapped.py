@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -37,7 +38,9 @@ class Mapped:
     found: tuple[Applied, ...]
 
 
-def check_files(paths: Sequence[str], mapping: Mapping, rates: Rates, source_path: str) -> None:
+def check_files(
+    paths: Sequence[str], mapping: Mapping, rates: Rates, now: datetime, source_path: str
+) -> None:
     """Find what is wrong with the files as a whole before any work starts.
 
     Raises:
@@ -45,21 +48,21 @@ def check_files(paths: Sequence[str], mapping: Mapping, rates: Rates, source_pat
         SchemaError: A file lacks a column, or its first rows show that the mapping cannot read it.
     """
     with ThreadPoolExecutor(_READERS) as pool:
-        filled = list(pool.map(lambda path: _check_file(path, mapping, rates), paths))
+        filled = list(pool.map(lambda path: _check_file(path, mapping, rates, now), paths))
     if paths and not any(filled):
         raise SourceError(source_path, "there are no rows")
 
 
-def _check_file(path: str, mapping: Mapping, rates: Rates) -> bool:
+def _check_file(path: str, mapping: Mapping, rates: Rates, now: datetime) -> bool:
     names, rows = head(path, mapping.format)
     if rows is None or not has_rows(path, names, rows, mapping):
         return False
-    for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates):
+    for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates, now):
         pass
     return True
 
 
-def read_mapped(piece: Slice, mapping: Mapping, rates: Rates) -> Iterator[Mapped]:
+def read_mapped(piece: Slice, mapping: Mapping, rates: Rates, now: datetime) -> Iterator[Mapped]:
     """Read a slice and apply its mapping.
 
     Raises:
@@ -69,17 +72,17 @@ def read_mapped(piece: Slice, mapping: Mapping, rates: Rates) -> Iterator[Mapped
     for batch in read(piece, mapping.format):
         rows = batch.table.num_rows + len(batch.malformed)
         columns = frozenset(batch.table.column_names)
-        yield Mapped(rows, columns, tuple(applied(batch, piece.path, mapping, rates)))
+        yield Mapped(rows, columns, tuple(applied(batch, piece.path, mapping, rates, now)))
 
 
-def applied(batch: Batch, path: str, mapping: Mapping, rates: Rates) -> Iterator[Applied]:
+def applied(batch: Batch, path: str, mapping: Mapping, rates: Rates, now: datetime) -> Iterator[Applied]:
     """Apply a mapping to a batch of a file; what could not be cut into fields is refused."""
     if batch.table.num_rows:
         table = _with_every_column(batch.table, mapping) if file_format(path) == "jsonl" else batch.table
         if mapping.kind == "labels":
             yield apply_labels(table, batch.rows, mapping)
         else:
-            yield apply_transactions(table, batch.rows, mapping, rates)
+            yield apply_transactions(table, batch.rows, mapping, rates, now)
     if batch.malformed:
         numbers, texts = zip(*batch.malformed, strict=True)
         refused = {

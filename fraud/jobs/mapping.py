@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -38,8 +39,8 @@ def init(source_path: str) -> str:
     return draft(rows, FileFormat(separator=separator, decimal=decimal, thousands=thousands))
 
 
-def check(source_path: str, mapping: Mapping, money: MoneySettings) -> dict[str, Any]:
-    """Apply a mapping to every row of a source and write nothing.
+def check(source_path: str, mapping: Mapping, money: MoneySettings, now: datetime) -> dict[str, Any]:
+    """Apply a mapping to every row of a source as an ingest at ``now`` (UTC) would, and write nothing.
 
     Returns:
         ``files``, ``rows``, ``accepted``, ``refused``, ``refused_by_reason``, up to five
@@ -54,9 +55,9 @@ def check(source_path: str, mapping: Mapping, money: MoneySettings) -> dict[str,
     refused: dict[str, list[dict[str, Any]]] = {}
     accepted: list[dict[str, Any]] = []
     rows = 0
-    check_files(files, mapping, table, source_path)
+    check_files(files, mapping, table, now, source_path)
     for path in files:
-        for batch in read_mapped(Slice(path, None, 0), mapping, table):
+        for batch in read_mapped(Slice(path, None, 0), mapping, table, now):
             rows += batch.rows
             for found in batch.found:
                 taken = found.labels if mapping.kind == "labels" else found.transactions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from fraud import schema
 from fraud.mapping.amounts import LARGEST, Amounts, read_amounts
+from fraud.mapping.expected_rows import refuse_unexpected
 from fraud.mapping.faults import Faults, refused
 from fraud.mapping.ids import card_numbers, read_ids, tie
 from fraud.mapping.labels import NO_LABELS, read_labels, said_of_transactions
@@ -52,7 +54,7 @@ def attribute_types(mapping: Mapping) -> dict[str, pa.DataType]:
     }
 
 
-def apply_transactions(table: pa.Table, rows: Ints, mapping: Mapping, rates: Rates) -> Applied:
+def apply_transactions(table: pa.Table, rows: Ints, mapping: Mapping, rates: Rates, now: datetime) -> Applied:
     """Read rows as transactions, with the labels they carry.
 
     Args:
@@ -60,6 +62,7 @@ def apply_transactions(table: pa.Table, rows: Ints, mapping: Mapping, rates: Rat
         rows: Their numbers in the file, shape ``(n,)``.
         mapping: Of kind transactions.
         rates: Into the base currency.
+        now: The time of the ingest, UTC: events may be expected not to lie after it.
 
     Raises:
         SchemaError: A column's type cannot hold what the mapping says, or naive times have no zone.
@@ -68,6 +71,8 @@ def apply_transactions(table: pa.Table, rows: Ints, mapping: Mapping, rates: Rat
     columns = _core(table, mapping, rates, faults)
     columns |= _entities(table, mapping, faults) | _attributes(table, mapping, faults)
     labels = read_labels(table, mapping, columns["event_time"], faults) if mapping.labels else None
+    if mapping.expect is not None:
+        refuse_unexpected(columns, mapping.expect, now, faults)
     kept = faults.none
     accepted = _where(pa.table(columns), kept)
     said = NO_LABELS

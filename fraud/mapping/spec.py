@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from fraud.errors import DeclarationError
+from fraud.mapping.expect import Expect
+from fraud.mapping.section import Section, Value
 from fraud.mapping.time_format import compile_format
 from fraud.mapping.yaml_file import close_match, read
 from fraud.money import EXPONENTS
@@ -28,10 +30,6 @@ FORMAT_VERSION: Final = 1
 _RESERVED: Final = frozenset(
     {*CORE_COLUMNS, PARTITION, "ingest_id", "label_time", "source", "is_fraud", "fraud_type"}
 )
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 def _zone(name: str) -> str:
@@ -66,19 +64,13 @@ def _time_format(text: str) -> str:
     return text
 
 
-def _value_text(value: object) -> object:
-    # YAML reads `true` and `no` as booleans; a source's text is what is meant.
-    return str(value).lower() if isinstance(value, bool) else value
-
-
 ColumnName = Annotated[str, AfterValidator(_column_name)]
 Currency = Annotated[str, AfterValidator(_currency)]
 TimeFormat = Annotated[str, AfterValidator(_time_format)]
-Value = Annotated[str, BeforeValidator(_value_text)]
 Kind = Literal["purchase", "verification", "refund", "reversal"]
 
 
-class FileFormat(_Section):
+class FileFormat(Section):
     """How text files are written; Parquet needs none of it but the marks in its text columns."""
 
     separator: str = Field(default=",", min_length=1, max_length=1)
@@ -95,7 +87,7 @@ class FileFormat(_Section):
         return self
 
 
-class Times(_Section):
+class Times(Section):
     """How times are written: ``iso8601``, ``epoch_s|ms|us``, or a pattern such as ``%d.%m.%Y %H:%M``.
 
     The formats are tried in their order.
@@ -110,7 +102,7 @@ class Times(_Section):
     clock_change: Literal["first", "reject"] = "reject"
 
 
-class Columns(_Section):
+class Columns(Section):
     """The source's columns of the core facts."""
 
     transaction_id: str
@@ -121,7 +113,7 @@ class Columns(_Section):
     )
 
 
-class Amount(_Section):
+class Amount(Section):
     """Unit, sign and currency of the amounts."""
 
     unit: Literal["major", "minor"] = "major"
@@ -136,7 +128,7 @@ class Amount(_Section):
         return self
 
 
-class Kinds(_Section):
+class Kinds(Section):
     """Which source value is which kind of transaction; ``otherwise`` is the kind of all other values."""
 
     column: str
@@ -144,7 +136,7 @@ class Kinds(_Section):
     otherwise: Kind | None = None
 
 
-class Status(_Section):
+class Status(Section):
     """Which source value is which outcome, and when the outcome was known."""
 
     column: str
@@ -152,14 +144,14 @@ class Status(_Section):
     time_column: str | None = None
 
 
-class Attribute(_Section):
+class Attribute(Section):
     """A further column: a number, or a category kept as text."""
 
     column: str
     type: Literal["number", "category"]
 
 
-class Labels(_Section):
+class Labels(Section):
     """Where the fraud labels are.
 
     ``genuine: recorded`` writes a genuine label for every other value of the column, ``presumed`` writes
@@ -183,7 +175,7 @@ class Labels(_Section):
         return self
 
 
-class Mapping(_Section):
+class Mapping(Section):
     """One source's mapping; ``entities`` and ``attributes`` are the lake's column: the source's column."""
 
     format_version: Literal[1]
@@ -201,6 +193,24 @@ class Mapping(_Section):
     not_card_numbers: tuple[str, ...] = Field(
         default=(), description="Columns whose long digit runs are known to be no card numbers."
     )
+    expect: Expect | None = None
+
+    @field_validator("expect")
+    @classmethod
+    def _of_its_columns(cls, expect: Expect | None, info: ValidationInfo) -> Expect | None:
+        """Checked on the field, so that a refusal names the section's line."""
+        said = info.data
+        if expect is None or not {"status", "entities", "attributes"} <= said.keys():
+            return expect
+        types = {name: attribute.type for name, attribute in said["attributes"].items()}
+        status = ["status"] if said["status"] else []
+        times = ["status_time"] if said["status"] else []
+        expect.refuse_unknown(
+            numbers=[name for name, kind in types.items() if kind == "number"],
+            categories=[*status, *(name for name, kind in types.items() if kind == "category")],
+            nullable=[*status, *times, *said["entities"], *types],
+        )
+        return expect
 
     @model_validator(mode="after")
     def _complete(self) -> Mapping:
@@ -218,7 +228,7 @@ class Mapping(_Section):
     def _only_labels(self) -> Mapping:
         if self.labels is None:
             raise ValueError("a mapping of labels needs the section labels")
-        unused = {"amount", "kinds", "status", "entities", "attributes"} & self.model_fields_set
+        unused = {"amount", "kinds", "status", "entities", "attributes", "expect"} & self.model_fields_set
         if unused or self.columns.event_time or self.columns.amount or self.columns.known_at:
             raise ValueError(
                 "a mapping of labels has columns.transaction_id, labels and formats only: "
@@ -229,7 +239,9 @@ class Mapping(_Section):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what the mapping says, whatever its file is called and however it is laid out."""
-        said = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        # A mapping that expects nothing keeps the digest under which its files were read before.
+        unsaid = {"name"} if self.expect else {"name", "expect"}
+        said = json.dumps(self.model_dump(mode="json", exclude=unsaid), sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
     def source_columns(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from fraud import schema
-from fraud.errors import SchemaError, TableNotFoundError
+from fraud.errors import ExpectationError, SchemaError, TableNotFoundError
 from fraud.jobs import ingest
 from fraud.jobs.mapping import check, init
 from fraud.mapping.spec import Mapping, load
@@ -26,6 +26,7 @@ MONEY = MoneySettings(
         RateSettings(currency="JPY", since=date(2024, 1, 1), rate=0.006),
     )
 )
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
 MAPPING = """format_version: 1
 format: {separator: ";", decimal: ",", thousands: ".", encoding: latin-1, null_values: ["k.A."]}
 times: {formats: ["%d.%m.%Y %H:%M:%S"], zone: Europe/Berlin, clock_change: reject}
@@ -36,6 +37,14 @@ attributes:
   age: {column: Kontoalter, type: number}
   note: {column: Vermerk, type: category}
 """
+EXPECTING = (
+    MAPPING
+    + """expect:
+  ranges: {age: {max: 100}}
+  domains: {currency: [EUR, USD]}
+  not_in_future_s: 0
+"""
+)
 CHARGEBACKS = """format_version: 1
 kind: labels
 format: {separator: ";"}
@@ -64,10 +73,11 @@ def mapping(folder: Path, text: str = MAPPING, name: str = "bank") -> Mapping:
     return load(str(file), folder)
 
 
-def run(lake: Lake, source: Path, declared: Mapping, money: MoneySettings = MONEY) -> dict[str, Any]:
-    settings = IngestSettings(max_reject_share=0.6)
-    now = datetime(2025, 1, 1, tzinfo=UTC)
-    return ingest.run(lake, str(source), declared, ingest=settings, money=money, now=now)
+def run(
+    lake: Lake, source: Path, declared: Mapping, money: MoneySettings = MONEY, share: float = 0.6
+) -> dict[str, Any]:
+    settings = IngestSettings(max_reject_share=share)
+    return ingest.run(lake, str(source), declared, ingest=settings, money=money, now=NOW)
 
 
 @pytest.fixture
@@ -233,7 +243,7 @@ def test_json_lines_may_leave_keys_out_but_not_in_all_lines(tmp_path: Path, lake
 
 
 def test_check_shows_what_ingest_would_do(tmp_path: Path, lake: Lake, payments: Path):
-    report = check(str(payments), mapping(tmp_path), MONEY)
+    report = check(str(payments), mapping(tmp_path), MONEY, NOW)
     assert (report["rows"], report["accepted"], report["refused"]) == (9, 4, 5)
     assert report["refused_by_reason"]["ambiguous_time"] == 1
     assert report["refused_examples"]["unparsable_amount"][0]["row"] == 8
@@ -267,6 +277,56 @@ def test_draft_loads_and_reads_most_rows_with_one_correction(tmp_path: Path):
     }
     assert declared.labels is not None
     assert declared.labels.column == "Betrug"
-    report = check(str(file), declared, MONEY)
+    report = check(str(file), declared, MONEY, NOW)
     assert report["accepted"] == 200
     assert report["accepted_examples"][1]["amount_minor"] == 100101
+
+
+def test_rows_that_break_expectations_are_refused_with_their_reasons(
+    tmp_path: Path, lake: Lake, payments: Path, ray_cluster: None
+):
+    with payments.open("a", encoding="latin-1") as file:
+        file.write("b8;01.01.2025 01:00:01;1,00;EUR;tok_2;3;;x\n")
+    report = run(lake, payments, mapping(tmp_path, EXPECTING), share=0.9)
+    assert report["expectations"] == []
+    table = lake.read(schema.REJECTS, columns=["row", "reason", "detail"]).sort_by("row").to_pylist()
+    expected = {"out_of_range", "not_in_domain", "in_future"}
+    assert [(row["row"], row["reason"]) for row in table if row["reason"] in expected] == [
+        (0, "out_of_range"),
+        (5, "not_in_domain"),
+        (9, "in_future"),
+    ]
+    assert table[0]["detail"] == "age is outside its range in expect.ranges of the mapping"
+    assert lake.read(schema.TRANSACTIONS).column("transaction_id").to_pylist() == ["b1", "b3"]
+
+
+def test_batch_that_breaks_expectations_changes_no_table(tmp_path: Path, lake: Lake, ray_cluster: None):
+    def day(at: date, ids: str, card: str = "tok_1") -> Path:
+        rows = [f"{at:%d}{each};{at:%d.%m.%Y} 12:00:00;1,00;EUR;{card};;;" for each in ids]
+        file = tmp_path / f"{at}.csv"
+        file.write_text("\n".join([ROWS.splitlines()[0], *rows]), encoding="latin-1")
+        return file
+
+    for at in (date(2024, 12, 16), date(2024, 12, 23)):
+        run(lake, day(at, "abcd"), mapping(tmp_path))
+    before = _tables(lake)
+    expect = "expect: {max_null_share: {card_id: 0.5}, volume: {min_ratio: 0.5, min_weeks: 2}}\n"
+    declared = mapping(tmp_path, MAPPING + expect)
+    monday = date(2024, 12, 30)
+    with pytest.raises(ExpectationError) as stopped:
+        run(lake, day(monday, "a", card="k.A."), declared)
+    assert list(stopped.value.broken) == [
+        "card_id has no value in 1 of the rows, expected at most 0.5",
+        "event_date=2024-12-30 has 0.25 of its weekday's usual rows, expected at least 0.5",
+    ]
+    assert _tables(lake) == before
+    report = run(lake, day(monday, "abc"), declared)
+    assert [(each["column"], each["found"], each["held"]) for each in report["expectations"]] == [
+        ("card_id", 0.0, True),
+        ("event_date=2024-12-30", 0.75, True),
+    ]
+
+
+def _tables(lake: Lake) -> tuple[dict[str, int | None], set[Path]]:
+    """The versions of all tables, and every data file: what a stopped ingest must leave alone."""
+    return {name: lake.version(name) for name in lake.tables()}, set(Path(lake.uri).rglob("*.parquet"))

@@ -17,6 +17,7 @@ from fraud.money import rates
 from fraud.settings import MoneySettings, RateSettings
 
 RATES = rates(MoneySettings(rates=(RateSettings(currency="USD", since=date(2024, 1, 1), rate=0.5),)))
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
 DECLARED: dict[str, Any] = {
     "format_version": 1,
     "times": {"zone": "Europe/Berlin"},
@@ -52,7 +53,7 @@ def apply(*changes: dict[str, Any], **declared: Any) -> Applied:
     mapping = Mapping.model_validate(DECLARED | declared)
     rows = [ROW | change for change in changes]
     table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in ROW})
-    return apply_transactions(table, np.arange(len(rows)) + 100, mapping, RATES)
+    return apply_transactions(table, np.arange(len(rows)) + 100, mapping, RATES, NOW)
 
 
 def transaction(**changes: Any) -> dict[str, Any]:
