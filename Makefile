@@ -70,8 +70,9 @@ drills: $(STAMP)  ## Kill things on purpose and see that nothing is lost
 soak: $(STAMP)  ## Ten minutes of steady load, with models that change
 	$(BIN)/pytest -q tests/drills/test_serving_soak.py
 
-docs: $(STAMP)  ## Write docs/features.md anew, from the kinds and the shipped feature sets
+docs: $(STAMP)  ## Write docs/features.md and the dictionary in docs/mart.md anew, from their definitions
 	$(BIN)/python -m fraud.features.guide docs/features.md $(sort $(wildcard configs/features/*.yaml))
+	$(BIN)/python -m fraud.mart.dictionary docs/mart.md
 
 lock: $(STAMP)  ## Resolve requirements/lock.txt anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header pyproject.toml \

@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from cluster import logs
-from cluster.commands import data, key, model, operation, policy, registry, schedule
+from cluster.commands import data, key, mart, model, operation, policy, registry, schedule
 from cluster.environment import set_defaults
 from fraud.errors import FraudError
 
@@ -25,6 +25,7 @@ app.add_typer(model.app)
 app.add_typer(policy.app)
 app.add_typer(registry.app)
 app.add_typer(operation.app)
+app.add_typer(mart.app, name="mart")
 app.add_typer(key.app)
 app.add_typer(schedule.app)
 

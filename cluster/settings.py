@@ -10,15 +10,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
-from cluster.source import Source, from_environment, from_file, from_options, merge
+from cluster.source import PREFIX, Source, from_environment, from_file, from_options, merge
 from fraud.errors import ConfigError
 from fraud.settings import (
     EvaluateSettings,
     FeatureSettings,
     IngestSettings,
     LabelSettings,
+    MartSettings,
     MlflowSettings,
     MoneySettings,
     MonitorSettings,
@@ -96,6 +97,7 @@ class Settings(Section):
     score: ScoreSettings = ScoreSettings()
     mlflow: MlflowSettings = MlflowSettings()
     monitor: MonitorSettings = MonitorSettings()
+    mart: MartSettings = MartSettings()
     tune: TuneSettings = TuneSettings()
     serve: ServeSettings = ServeSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -143,7 +145,9 @@ def differences(settings: Settings) -> dict[str, Any]:
         f"{section}.{name}": value
         for section, names in own.items()
         for name, value in names.items()
-        if value != defaults[section][name] and value == shown[section][name]
+        if value != defaults[section][name]
+        and value == shown[section][name]
+        and not isinstance(getattr(getattr(settings, section), name), SecretStr)
     }
 
 
@@ -157,6 +161,13 @@ def _check_names(source: Source) -> None:
             if name not in known:
                 problem = _unknown(f"setting in section {section}", name, known)
                 raise ConfigError(source.name(section, name), problem)
+            secret = field.annotation.model_fields[name].annotation is SecretStr
+            if secret and names[name] and source.kind != "variable":
+                variable = f"{PREFIX}{section}__{name}".upper()
+                raise ConfigError(
+                    source.name(section, name),
+                    f"{section}.{name} is a secret that no file may hold: set {variable} in the environment",
+                )
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

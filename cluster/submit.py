@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _EXCLUDES = [".git", ".venv", "**/__pycache__", "fraud-work", "demo-work", ".mypy_cache", ".ruff_cache"]
-_GROUPS = {"mapping", "policy", "schedule", "state"}
+_GROUPS = {"mapping", "mart", "policy", "schedule", "state"}
 """Commands of two words."""
 
 _AGENT_WAIT_S = 60.0

@@ -25,6 +25,7 @@
     │   ├── PromotionRefusedError  the gate said no; it names the report
     │   ├── BundleError         a bundle's files do not match their digests, or its golden rows their scores
     │   └── NotEnoughDataError  too few rows or no frauds to train, calibrate or measure with
+    ├── MartError               the reporting database cannot be reached, refuses, or holds another mart
     ├── ClusterError            Ray cannot be reached, refuses the token, or a port is in use
     └── ServiceError            raised in serve_app only: answers with ``status`` on the wire
 
@@ -381,6 +382,22 @@ class UnreconciledError(FraudError):
         return (
             f"{self.job} took in {self.rows_in} rows and accounts for {found}: nothing was committed. "
             "This is a fault of the program: please report it with this line"
+        )
+
+
+class MartError(FraudError):
+    """The reporting database cannot be reached, refuses, or holds another mart; nothing was published."""
+
+    code: ClassVar[str] = "mart"
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where = where
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"the mart at {self.where}: {self.problem}; nothing was published: mend that, then run this again"
         )
 
 

@@ -6,7 +6,7 @@ import math
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Section(BaseModel):
@@ -173,6 +173,22 @@ class MonitorSettings(Section):
     psi_alert: float = Field(
         default=0.25, gt=0, description="A population stability index above it is drift."
     )
+
+
+class MartSettings(Section):
+    """What reports read: a PostgreSQL database, and what may leave the lake for it or for an export."""
+
+    uri: SecretStr = Field(
+        default=SecretStr(""),
+        description="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, from the environment.",
+    )
+    schema_name: str = Field(default="mart", pattern="^[a-z_][a-z0-9_]{0,62}$")
+    reader_role: str = Field(default="fraud_reader", pattern="^[a-z_][a-z0-9_]{0,62}$")
+    entities: tuple[str, ...] = Field(
+        default=("terminal_id",),
+        description="Columns of entity ids that may leave; cards do not unless named.",
+    )
+    attributes: tuple[str, ...] = Field(default=(), description="Columns of the mapping that may leave.")
 
 
 class PromotionSettings(Section):

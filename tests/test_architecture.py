@@ -23,8 +23,16 @@ from fraud.mapping.spec import load as load_mapping
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cluster", "fraud", "serve_app", "tuning")
 NO_NAME = {"utils", "util", "common", "misc", "base", "helpers", "helper", "core", "manager"}
-PURE = ("fraud.features", "fraud.model", "fraud.monitor", "fraud.simulate", "fraud.mapping", "fraud.money")
-HEAVY = ("ray", "mlflow", "deltalake", "lmdb", "fastapi", "typer")
+PURE = (
+    "fraud.features",
+    "fraud.model",
+    "fraud.monitor",
+    "fraud.simulate",
+    "fraud.mapping",
+    "fraud.mart",
+    "fraud.money",
+)
+HEAVY = ("ray", "mlflow", "deltalake", "lmdb", "duckdb", "adbc_driver_manager", "fastapi", "typer")
 
 
 def python_files() -> list[Path]:

@@ -136,6 +136,21 @@ class Lake:
         parts = [Part(path, int(n), int(size), day) for path, n, size, day in rows]
         return sorted(parts, key=lambda part: (part.event_date or date.min, part.path))
 
+    def parts_since(self, name: str, earlier: int | None, *, version: int) -> list[Part]:
+        """The files that an earlier version did not have; all of them where that is None or forgotten."""
+        parts = self.parts(name, version=version)
+        if earlier is None:
+            return parts
+        try:
+            known = {part.path for part in self.parts(name, version=earlier)}
+        except DeltaError:
+            return parts
+        return [part for part in parts if part.path not in known]
+
+    def table_id(self, name: str) -> str:
+        """What tells this table from every other, also from one made later in its place."""
+        return str(self._open(name).metadata().id)
+
     def part_uri(self, name: str, part: Part) -> str:
         """The absolute path of a part."""
         return f"{self.table_uri(name)}/{part.path}"
