@@ -56,17 +56,15 @@ class Skip:
     due: datetime
 
 
-def decide(schedule: Schedule, last: Run | None, now: datetime, *, late: timedelta) -> Start | Skip | None:
+def decide(schedule: Schedule, last: Run, now: datetime, *, late: timedelta) -> Start | Skip | None:
     """Return the next thing to do for a schedule; ask again once it is done.
 
     Args:
         schedule: Its declaration.
-        last: The latest of its runs, as it stands now; None where it was never seen.
+        last: The latest of its runs, as it stands now.
         now: UTC.
         late: With ``catch_up: none``, a tick older than this was missed.
     """
-    if last is None:
-        return None
     open_run = last if last.status == SUBMITTED else None
     ticks = list(takewhile(lambda tick: tick <= now, schedule.ticks(last.due)))
     if not ticks:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from cluster import due
 from cluster.due import Run, Skip, Start
 from cluster.schedules import Schedule
-from fraud.errors import ClusterError
+from fraud.errors import FraudError
 from fraud.storage import schedule_runs
 from fraud.storage.lake import Lake
 
@@ -52,8 +52,8 @@ def once(
         late_s: See ``due.decide``.
 
     Raises:
-        ClusterError: The cluster does not answer; what was done until then is noted.
-        NotWrittenError: The disk is full or fails.
+        FraudError: The first problem of a schedule, such as a cluster that does not answer, once all were
+            looked at; what was done is noted.
     """
     done: list[dict[str, Any]] = []
 
@@ -63,24 +63,29 @@ def once(
         done.append({"schedule": name, "due": run.due.isoformat(), "status": run.status, "job": job or None})
 
     known = _newest(lake)
+    problems: list[FraudError] = []
     for name, schedule in schedules.items():
-        last = known.get(name)
-        if last is None:
-            note(name, Run(now, 0, due.SEEN))
-            continue
-        last = _as_it_stands(name, last, jobs, note)
-        while action := due.decide(schedule, last, now, late=timedelta(seconds=late_s)):
-            last = _do(name, schedule, action, jobs, note)
+        last = known.get(name, Run(now, 0, due.SEEN))
+        try:
+            if name not in known:
+                note(name, last)
+            last = _as_it_stands(name, last, jobs, note)
+            while action := due.decide(schedule, last, now, late=timedelta(seconds=late_s)):
+                last = _do(name, schedule, action, jobs, note)
+        except FraudError as error:  # the other schedules do not wait for this one
+            problems.append(error)
+    if problems:
+        raise problems[0]
     return done
 
 
 def watch(pass_: Callable[[datetime], list[dict[str, Any]]], every_s: float) -> None:
-    """Make a pass again and again, until interrupted; a cluster that does not answer is asked again."""
+    """Make a pass again and again, until interrupted; what goes wrong is told, and tried again."""
     while True:
         try:
             for each in pass_(datetime.now(UTC)):
                 logger.info("schedule", extra=each)
-        except ClusterError as error:
+        except FraudError as error:
             logger.warning("%s; the next pass tries again", error)
         time.sleep(every_s)
 

@@ -37,7 +37,6 @@ def after(status: str, *, attempt: int = 1) -> Run:
 
 
 def test_nothing_is_due_before_the_first_tick_that_was_watched():
-    assert decide(daily(), None, at(1), late=LATE) is None
     assert decide(daily(), Run(at(1, 3), 0, SEEN), at(2, 1, 59), late=LATE) is None
 
 

@@ -29,6 +29,8 @@ class Cluster:
     def start(self, submission_id: str, commands: tuple[str, ...]) -> None:
         if self.away:
             raise ClusterError("the cluster does not answer")
+        if commands == ("refused",):
+            raise ClusterError("the job is refused")
         if submission_id not in self.jobs:
             self.jobs[submission_id] = "RUNNING"
             self.started.append(submission_id)
@@ -119,6 +121,18 @@ def test_a_cluster_that_is_away_loses_no_tick(lake: Lake):
         look(lake, cluster, at(2))
     cluster.away = False
     assert look(lake, cluster, at(2, 3)) == ["submitted"]
+
+
+def test_a_job_that_cannot_be_started_keeps_no_other_schedule_waiting(lake: Lake):
+    cluster = Cluster()
+    schedules = {
+        name: Schedule(cron="0 2 * * *", commands=(command,))
+        for name, command in (("bad", "refused"), ("good", "score"))
+    }
+    scheduler.once(schedules, lake, cluster, now=at(1, 9), late_s=300)
+    with pytest.raises(ClusterError, match="refused"):
+        scheduler.once(schedules, lake, cluster, now=at(2), late_s=300)
+    assert cluster.started == ["good-20260302T0200Z-1"]
 
 
 def test_a_listing_shows_the_last_run_and_the_next_times(lake: Lake):
