@@ -114,6 +114,7 @@ def _where(settings: Settings, dashboard: str | None) -> dict[str, str | None]:
 def _data(story: Story) -> None:
     """Files, tables, features."""
     from fraud.jobs import featurize, ingest, simulate  # Ray Data takes seconds to import
+    from fraud.jobs.source import SourceName
 
     settings, size = story.settings, story.size
     lake, source = wiring.lake(settings), wiring.work(settings).folder / "source"
@@ -125,7 +126,7 @@ def _data(story: Story) -> None:
         "ingest",
         lambda: ingest.run(
             lake,
-            str(source),
+            SourceName(str(source)),
             wiring.mapping("handbook"),
             ingest=settings.ingest,
             money=settings.money,

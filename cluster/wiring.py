@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.settings import CONFIGS, Settings
 from cluster.work import Work
+from fraud.errors import ConfigError
 from fraud.features import spec as features
 from fraud.features.spec import FeatureSet
 from fraud.mapping import spec as mappings
@@ -16,6 +18,7 @@ from fraud.model.reason_catalogue import Catalogue
 from fraud.storage.lake import Lake
 
 if TYPE_CHECKING:
+    from fraud.jobs.source import SourceName
     from fraud.model.bundle import Bundle
     from fraud.storage.registry import Registry
     from fraud.storage.tracking import Tracking
@@ -48,6 +51,23 @@ def mapping(name_or_file: str) -> Mapping:
         DeclarationError: There is none, or it cannot be used as written.
     """
     return mappings.load(name_or_file, CONFIGS / "mappings")
+
+
+def source(settings: Settings, path: str, versions: str | None) -> SourceName:
+    """What is to be read: a path or URI, and of a Delta table FIRST..LAST, where either end may be left out.
+
+    Raises:
+        ConfigError: The versions are written otherwise.
+    """
+    from fraud.jobs.source import SourceName  # Arrow takes a second to import, and few commands need it
+
+    ends = None
+    if versions is not None:
+        found = re.fullmatch(r"(\d*)\.\.(\d*)", versions)
+        if not found or (all(found.groups()) and int(found[1]) > int(found[2])):
+            raise ConfigError("--versions", f"{versions!r} is not FIRST..LAST, such as 7.. or 7..9")
+        ends = (int(found[1]) if found[1] else None, int(found[2]) if found[2] else None)
+    return SourceName(path, ends, settings.ingest.database_password)
 
 
 def catalogue(settings: Settings) -> Catalogue:

@@ -29,6 +29,7 @@ REVERSED: Final = "reversed"
 TRANSACTIONS: Final = "transactions"
 LABELS: Final = "labels"
 REJECTS: Final = "rejects"
+INGEST_BATCHES: Final = "ingest_batches"
 INGESTED_FILES: Final = "ingested_files"
 SCORES: Final = "scores"
 DECISIONS: Final = "decisions"
@@ -136,6 +137,18 @@ REJECTS_SCHEMA: Final = pa.schema(
     ]
 )
 """``raw`` is the row as JSON with digit runs of 13 and more masked; ``row`` counts from 0 in ``source``."""
+
+INGEST_BATCHES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("batch", pa.int64(), nullable=False),
+        pa.field("ingest_id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("mapping_sha256", pa.string(), nullable=False),
+        pa.field("begun_at", TIME, nullable=False),
+    ]
+)
+"""A row per file of an ingest that was about to commit; ``ingested_files`` says that it did."""
 
 INGESTED_FILES_SCHEMA: Final = pa.schema(
     [

@@ -34,6 +34,9 @@ class IngestSettings(Section):
     """How source files become tables."""
 
     max_reject_share: float = Field(default=0.05, ge=0, le=1, description="Above it nothing is committed.")
+    database_password: SecretStr = Field(
+        default=SecretStr(""), description="Of a source that is a database, from the environment."
+    )
 
 
 class LabelSettings(Section):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import postgres_server
 import pytest
 import s3_server
+from adbc_driver_postgresql import dbapi
 from hypothesis import settings
+from postgres_server import PostgresServer
 
 from cluster.runtime import prepare
 from fraud.storage.lake import Lake
@@ -41,6 +45,22 @@ def ray_cluster() -> Iterator[str]:
     )
     yield str(context.address_info["gcs_address"])
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of this session."""
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_uri(database_server: PostgresServer) -> str:
+    """An empty database of the test's own."""
+    name = f"own_{uuid4().hex[:8]}"
+    with dbapi.connect(database_server.uri(), autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(f"create database {name}")
+    return database_server.uri(name)
 
 
 @pytest.fixture(scope="session")

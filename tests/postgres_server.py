@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 PASSWORD = "s3cret-of-tests"
 
 
@@ -51,6 +53,9 @@ def programs() -> Path | None:
     if os.geteuid() == 0 and not any(entry.pw_name == "postgres" for entry in pwd.getpwall()):
         return None
     return found[-1].parent if found else None
+
+
+needed = pytest.mark.skipif(programs() is None, reason="no PostgreSQL server is installed here")
 
 
 @contextmanager

@@ -12,6 +12,9 @@ import typer
 from cluster.command import Report, command, echo, tell
 from cluster.options import Config, End, Features, LakeUri, WorkDir
 
+_SOURCE = "A file, a folder, a pattern, a Delta table, s3://... of these, or postgresql://USER@HOST/DATABASE."
+_VERSIONS = "Of a Delta table: versions whose new rows are wanted, such as 7.. or 7..9."
+
 app = typer.Typer()
 mapping_app = typer.Typer(help="Mappings: how a source's columns become the lake's.", no_args_is_help=True)
 state_app = typer.Typer(help="The online state of the service.", no_args_is_help=True)
@@ -49,12 +52,11 @@ def ingest(
     config: Config,
     lake: LakeUri,
     work: WorkDir,
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A file, folder or pattern: CSV or Parquet.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE)],
     mapping: Annotated[str, typer.Option(metavar="NAME-OR-FILE", help="How its columns are to be read.")],
+    versions: Annotated[str | None, typer.Option(metavar="FIRST..LAST", help=_VERSIONS)] = None,
 ) -> Report:
-    """Bring files into the lake."""
+    """Bring what a source has that is new into the lake."""
     from cluster import wiring
     from cluster.runtime import connect
     from cluster.settings import load
@@ -63,11 +65,12 @@ def ingest(
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     declared, tables, now = wiring.mapping(mapping), wiring.lake(settings), datetime.now(UTC)
+    named = wiring.source(settings, source, versions)
     with connect(settings.ray, name="fraud ingest"):
         return recorded(
             tables,
             "ingest",
-            lambda: run(tables, source, declared, ingest=settings.ingest, money=settings.money, now=now),
+            lambda: run(tables, named, declared, ingest=settings.ingest, money=settings.money, now=now),
         )
 
 
@@ -85,15 +88,18 @@ def mapping_init(
 def mapping_check(
     *,
     config: Config,
-    source: Annotated[str, typer.Argument(metavar="FILES", help="A file, folder or pattern.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE)],
     mapping: Annotated[str, typer.Option(metavar="NAME-OR-FILE", help="How its columns are to be read.")],
+    versions: Annotated[str | None, typer.Option(metavar="FIRST..LAST", help=_VERSIONS)] = None,
 ) -> Report:
     """Show what a mapping would accept and refuse; writes nothing."""
     from cluster import wiring
     from cluster.settings import load
     from fraud.jobs.mapping import check
 
-    return check(source, wiring.mapping(mapping), load(*config).money, datetime.now(UTC))
+    settings = load(*config)
+    named = wiring.source(settings, source, versions)
+    return check(named, wiring.mapping(mapping), settings.money, datetime.now(UTC))
 
 
 @command(app)

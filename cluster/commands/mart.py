@@ -82,8 +82,9 @@ def powerbi(
 ) -> Report:
     """Write a file that opens Power BI at the mart of FRAUD_MART__URI; it holds no secret."""
     from cluster.settings import load
+    from fraud import address
     from fraud.errors import NotWrittenError
-    from fraud.mart import address, powerbi
+    from fraud.mart import powerbi
 
     settings = load(*config, options={"lake.uri": lake, "work.dir": work})
     found = address.parse(settings.mart.uri.get_secret_value())

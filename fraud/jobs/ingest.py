@@ -2,7 +2,8 @@
 
 Tasks read, check and write parts; the driver looks for known ids and commits. Nothing is visible before the
 commits, and every commit carries the id of the ingest, which follows from the files and the mapping: a run
-that fails leaves the tables as they were, and one that is repeated, or taken up after a crash, adds nothing.
+that fails leaves the tables as they were, and one that is repeated, or taken up after a crash, adds nothing
+(``fraud.jobs.ledger``).
 
 The endpoint brings transactions into the same table (``fraud.jobs.ship``). So they are committed onto the
 version in which known ids were looked for, or the ingest is made again: no id comes in twice.
@@ -14,6 +15,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,15 +25,18 @@ from ray import cloudpickle
 
 from fraud import schema
 from fraud.errors import ChangedMeanwhileError, FraudError, QualityError, SchemaError
-from fraud.jobs import ingest_labels, source
-from fraud.jobs.ingest_expectations import judge
+from fraud.jobs import ingest_labels
+from fraud.jobs.ingest_expectations import Finding, judge
 from fraud.jobs.ingest_outcome import Outcome, discard, settle
 from fraud.jobs.ingest_slice import Slicer, Written
 from fraud.jobs.known import featurized
-from fraud.jobs.mapped import check_files
+from fraud.jobs.ledger import begin, read_ledger
+from fraud.jobs.mapped import check_sources
 from fraud.jobs.reconcile import reconcile
-from fraud.jobs.source import SourceFile
-from fraud.jobs.source_rows import Slice, file_format
+from fraud.jobs.source import SourceName, opened
+from fraud.jobs.source_columns import missing_columns, read_columns
+from fraud.jobs.source_rows import Slice
+from fraud.jobs.source_type import Described, Source
 from fraud.mapping.apply import attribute_types
 from fraud.mapping.spec import Mapping
 from fraud.money import rates
@@ -45,83 +50,89 @@ _TURNS: Final = 8
 """A CPU gets its slices in so many tasks: fewer cost Ray less, more leave less to wait for at the end."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be ingested, from where, and how."""
+
+    lake: Lake
+    source: SourceName
+    mapping: Mapping
+    ingest: IngestSettings
+    money: MoneySettings
+    now: datetime
+
+
 def run(
     lake: Lake,
-    source_path: str,
+    source: SourceName,
     mapping: Mapping,
     *,
     ingest: IngestSettings,
     money: MoneySettings,
     now: datetime,
 ) -> dict[str, Any]:
-    """Bring the files of a source into the lake.
+    """Bring what a source has that is new into the lake; first what an ingest that was cut short left undone.
 
     Args:
         lake: Where to.
-        source_path: A file, a folder or a pattern.
+        source: Files, a Delta table or a database.
         mapping: How to read it.
         ingest: How many rows may be refused.
         money: The base currency and the rates into it.
         now: The time of the ingest, UTC.
 
     Returns:
-        ``ingest_id``, ``files``, ``files_skipped``, ``rows``, ``transactions``, ``known``, ``late``,
-        ``labels``, ``rejected``, ``rejected_by_reason``, ``expectations`` (of the batch, see ``Finding``),
-        ``versions`` of the tables and ``seconds``.
+        ``ingest_id``, ``completed`` (ids of ingests that were cut short), ``files``, ``files_skipped``,
+        ``rows``, ``transactions``, ``known``, ``late``, ``labels``, ``rejected``, ``rejected_by_reason``,
+        ``expectations`` (of the batch, see ``Finding``), ``versions`` of the tables and ``seconds``.
+        Where nothing is new but what was completed, the numbers are those of the last such ingest.
 
     Raises:
+        ConfigError: A database's URI cannot be used.
         SourceError: There is no such file, or it is unreadable, or there are no rows at all, or it was
-            written to meanwhile.
+            written to meanwhile, or the database went away.
         SchemaError: A file lacks a column, or the lake has other columns.
         TableNotFoundError: A file of labels comes before its transactions.
         QualityError: Too many rows were refused.
         ExpectationError: The batch is not what the mapping expects of it.
         ChangedMeanwhileError: Others write ``transactions`` all the time.
     """
+    asked = _Asked(lake, source, mapping, ingest, money, now)
+    completed: list[dict[str, Any]] = []
+    while True:
+        report, completes = _persistently(asked)
+        if not completes:
+            break
+        logger.info("completed an ingest that was cut short", extra={"ingest_id": report["ingest_id"]})
+        completed.append(report)
+    if completed and not report["files"]:
+        report = completed[-1]
+    return {**report, "completed": [each["ingest_id"] for each in completed]}
+
+
+def _persistently(asked: _Asked) -> tuple[dict[str, Any], bool]:
     for _ in range(_TRIES):
         try:
-            return _try(lake, source_path, mapping, ingest=ingest, money=money, now=now)
+            return _try(asked)
         except ChangedMeanwhileError:
             logger.info("transactions came meanwhile: the ingest begins again")
     raise ChangedMeanwhileError(schema.TRANSACTIONS)
 
 
-def _try(
-    lake: Lake,
-    source_path: str,
-    mapping: Mapping,
-    *,
-    ingest: IngestSettings,
-    money: MoneySettings,
-    now: datetime,
-) -> dict[str, Any]:
+def _try(asked: _Asked) -> tuple[dict[str, Any], bool]:
+    """Ingest the next batch; return its report, and whether it was one that had been cut short."""
     started = time.monotonic()
-    found = [source.describe(path) for path in source.find(source_path)]
-    files = _not_yet_ingested(lake, found, mapping)
-    exchange = rates(money)
-    check_files([file.path for file in files], mapping, exchange, now, source_path)
-    entities = _check_lake(lake, mapping)
-    slicer = Slicer(lake, mapping, exchange, _ingest_id(files, mapping), now, featurized(lake))
-    logger.info("ingesting", extra={"files": len(files), "skipped": len(found) - len(files)})
-    version = lake.version(schema.TRANSACTIONS)
-    written = _written(slicer, files)
-    outcome = settle(slicer, written, [file.path for file in files], entities)
-    try:
-        _check_quality(outcome, ingest)
-        _reconcile(outcome)
-        findings = judge(outcome, written, version)
-        source.check_unchanged(files)
-    except FraudError:
-        discard(lake, outcome)
-        raise
-    if files:
-        _commit(outcome, version, entities, files)
+    ledger = read_ledger(asked.lake, asked.mapping)
+    with opened(asked.source, asked.mapping, before=ledger.paths, pending=ledger.pending) as sources:
+        found = [source.describe() for source in sources]
+        files, completes = ledger.next_batch(found)
+        outcome, findings = _ingest(asked, files)
     return {
-        "ingest_id": slicer.ingest_id,
+        "ingest_id": outcome.slicer.ingest_id,
         "files": len(files),
-        "files_skipped": len(found) - len(files),
+        "files_skipped": sum(file.sha256 in ledger.done for file in found),
         "rows": outcome.rows,
-        "transactions": sum(part.rows for part in outcome.parts),
+        "transactions": outcome.transactions,
         "known": outcome.known,
         "late": outcome.late,
         "labels": outcome.labels.num_rows,
@@ -129,10 +140,39 @@ def _try(
         "rejected_by_reason": dict(sorted(outcome.reasons.items())),
         "expectations": [finding.report() for finding in findings],
         "versions": {
-            name: lake.version(name) for name in (schema.TRANSACTIONS, schema.LABELS, schema.REJECTS)
+            name: asked.lake.version(name) for name in (schema.TRANSACTIONS, schema.LABELS, schema.REJECTS)
         },
         "seconds": round(time.monotonic() - started, 3),
-    }
+    }, completes
+
+
+def _ingest(asked: _Asked, files: Sequence[Described]) -> tuple[Outcome, list[Finding]]:
+    """Read, check and commit a batch."""
+    lake, mapping, now = asked.lake, asked.mapping, asked.now
+    exchange = rates(asked.money)
+    sources = [file.source for file in files]
+    check_sources(sources, mapping, exchange, now, asked.source.path)
+    entities = _check_lake(lake, mapping)
+    slicer = Slicer(lake, mapping, exchange, _ingest_id(files, mapping), now, featurized(lake))
+    version = lake.version(schema.TRANSACTIONS)
+    pieces = [piece for source in sources for piece in source.slices()]
+    logger.info("ingesting", extra={"files": len(files), "slices": len(pieces)})
+    written = _written(slicer, pieces)
+    _check_columns_seen(sources, written, mapping)
+    outcome = settle(slicer, written, [file.path for file in files], pieces, entities)
+    try:
+        _check_quality(outcome, asked.ingest)
+        _reconcile(outcome)
+        findings = judge(outcome, written, version)
+        for file in files:
+            file.source.check_unchanged(file)
+    except FraudError:
+        discard(lake, outcome)
+        raise
+    if files:
+        begin(lake, slicer.ingest_id, files, mapping, now)
+        _commit(outcome, version, entities, files)
+    return outcome, findings
 
 
 def _check_quality(outcome: Outcome, ingest: IngestSettings) -> None:
@@ -143,7 +183,7 @@ def _check_quality(outcome: Outcome, ingest: IngestSettings) -> None:
 def _reconcile(outcome: Outcome) -> None:
     """Check that every row of transactions that was read is new, known or refused."""
     became = {
-        "new": sum(part.rows for part in outcome.parts),
+        "new": outcome.transactions,
         "known": outcome.known,
         "rejected": outcome.rejected,
     }
@@ -151,16 +191,7 @@ def _reconcile(outcome: Outcome) -> None:
         reconcile("ingest", outcome.rows, became)
 
 
-def _not_yet_ingested(lake: Lake, files: Sequence[SourceFile], mapping: Mapping) -> list[SourceFile]:
-    """Leave out the files that were read before under the same mapping."""
-    known: set[tuple[str, str]] = set()
-    if lake.exists(schema.INGESTED_FILES):
-        before = lake.read(schema.INGESTED_FILES, columns=["sha256", "mapping_sha256"])
-        known = set(zip(before.column(0).to_pylist(), before.column(1).to_pylist(), strict=True))
-    return [file for file in files if (file.sha256, mapping.digest) not in known]
-
-
-def _ingest_id(files: Sequence[SourceFile], mapping: Mapping) -> str:
+def _ingest_id(files: Sequence[Described], mapping: Mapping) -> str:
     """The same files under the same mapping are the same ingest, whenever and wherever it runs."""
     said = [mapping.digest, *(file.sha256 for file in files)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
@@ -177,9 +208,8 @@ def _check_lake(lake: Lake, mapping: Mapping) -> list[str]:
     return list(mapping.entities)
 
 
-def _written(slicer: Slicer, files: Sequence[SourceFile]) -> list[Written]:
+def _written(slicer: Slicer, pieces: Sequence[Slice]) -> list[Written]:
     """Run every slice as a Ray Data task; the order is that of files and rows."""
-    pieces: list[Slice] = [piece for file in files for piece in source.slices(file.path)]
     if not pieces:
         return []
     # A fault that only shows in later rows must reach the caller as what it is, not wrapped by Ray.
@@ -198,23 +228,21 @@ def _written(slicer: Slicer, files: Sequence[SourceFile]) -> list[Written]:
         ingest_slices, batch_size=None, batch_format="numpy", num_cpus=1
     )
     rows = sorted(results.take_all(), key=lambda row: row["place"])
-    written: list[Written] = [cloudpickle.loads(row["written"]) for row in rows]
-    _check_columns_seen(written, slicer.mapping)
-    return written
+    return [cloudpickle.loads(row["written"]) for row in rows]
 
 
-def _check_columns_seen(written: Sequence[Written], mapping: Mapping) -> None:
+def _check_columns_seen(sources: Sequence[Source], written: Sequence[Written], mapping: Mapping) -> None:
     """A column that no line of all JSON files has is misspelt in the mapping."""
-    lines = [piece for piece in written if file_format(piece.path) == "jsonl"]
-    if lines:
-        seen = sorted(set().union(*(piece.columns for piece in lines)))
-        problems = source.missing_columns(source.read_columns(mapping), seen, mapping)
+    sparse = [source.path for source in sources if source.sparse]
+    if sparse:
+        seen = sorted(set().union(*(piece.columns for piece in written if piece.path in sparse)))
+        problems = missing_columns(read_columns(mapping), seen, mapping)
         if problems:
-            raise SchemaError(lines[0].path, problems)
+            raise SchemaError(sparse[0], problems)
 
 
 def _commit(
-    outcome: Outcome, version: int | None, entities: Sequence[str], files: Sequence[SourceFile]
+    outcome: Outcome, version: int | None, entities: Sequence[str], files: Sequence[Described]
 ) -> None:
     """Transactions first, where nothing is lost by beginning again; the list of files last."""
     lake, mapping = outcome.slicer.lake, outcome.slicer.mapping

@@ -13,8 +13,8 @@ from fraud import schema
 from fraud.jobs import ingest_labels
 from fraud.jobs.ingest_slice import NewPart, Slicer, Written
 from fraud.jobs.known import Known, find_known
-from fraud.jobs.source import SourceFile
-from fraud.jobs.source_rows import rows_at
+from fraud.jobs.source_rows import Slice, rows_at
+from fraud.jobs.source_type import Described
 from fraud.mapping.faults import Faults, refused
 from fraud.storage.lake import Lake, Part
 
@@ -26,6 +26,7 @@ class Outcome:
     Attributes:
         slicer: The ingest.
         files: Its files, in their order.
+        pieces: Their slices.
         labels: Rows for ``labels``.
         parts: Of ``transactions``.
         rejects: Parts of ``rejects``.
@@ -35,6 +36,7 @@ class Outcome:
 
     slicer: Slicer
     files: Sequence[str]
+    pieces: Sequence[Slice]
     labels: pa.Table
     parts: list[Part] = field(default_factory=list)
     rejects: list[Part] = field(default_factory=list)
@@ -45,6 +47,11 @@ class Outcome:
     def rows(self) -> int:
         """Rows read."""
         return self._total("rows")
+
+    @property
+    def transactions(self) -> int:
+        """New transactions."""
+        return self._total("transactions")
 
     @property
     def known(self) -> int:
@@ -64,7 +71,7 @@ class Outcome:
     def _total(self, name: str) -> int:
         return sum(counts[name] for counts in self.counts.values())
 
-    def file_rows(self, files: Iterable[SourceFile]) -> pa.Table:
+    def file_rows(self, files: Iterable[Described]) -> pa.Table:
         """Return the rows of ``ingested_files``."""
         slicer = self.slicer
         rows = [
@@ -87,10 +94,14 @@ class Outcome:
 
 
 def settle(
-    slicer: Slicer, written: Sequence[Written], files: Sequence[str], entities: Sequence[str]
+    slicer: Slicer,
+    written: Sequence[Written],
+    files: Sequence[str],
+    pieces: Sequence[Slice],
+    entities: Sequence[str],
 ) -> Outcome:
     """Leave out what is known, refuse what contradicts it, and join the labels."""
-    outcome = Outcome(slicer, files, schema.labels(entities).empty_table())
+    outcome = Outcome(slicer, files, pieces, schema.labels(entities).empty_table())
     outcome.counts = {path: Counter() for path in files}
     for piece in written:
         outcome.rejects += piece.rejects
@@ -115,11 +126,13 @@ def _keep_new(outcome: Outcome, parts: Sequence[NewPart]) -> dict[tuple[int, int
         known = found.get(part.part.path)
         kept = [part.part] if known is None else _rewritten(outcome.slicer.lake, part, known)
         outcome.parts += kept
-        rows = sum(each.rows for each in kept)
+        # What this ingest stored before it was cut short is new, though it is there.
+        stored = 0 if known is None else int(known.stored.sum())
+        rows = sum(each.rows for each in kept) + stored
         late = rows if outcome.slicer.is_late(part.part.event_date) else 0
         outcome.counts[part.path].update(transactions=rows, late=late)
         if known is not None:
-            outcome.counts[part.path].update(known=int(known.equal.sum()))
+            outcome.counts[part.path].update(known=int(known.equal.sum()) - stored)
             file = outcome.files.index(part.path)
             refused_rows |= {(file, int(row)): "conflict" for row in part.rows[known.conflict]}
     _refuse(outcome, refused_rows)
@@ -170,7 +183,8 @@ def _refuse(outcome: Outcome, reasons: dict[tuple[int, int], str]) -> None:
         of_file = {row: reason for (place, row), reason in reasons.items() if place == file}
         if not of_file:
             continue
-        batch = rows_at(path, np.array(sorted(of_file), np.int64), outcome.slicer.mapping.format)
+        pieces = [piece for piece in outcome.pieces if piece.path == path]
+        batch = rows_at(pieces, np.array(sorted(of_file), np.int64), outcome.slicer.mapping.format)
         faults = Faults(len(batch.rows))
         for reason in sorted(set(of_file.values())):
             faults.add(np.array([of_file[int(row)] == reason for row in batch.rows]), reason)

@@ -37,10 +37,17 @@ class Known:
     Attributes:
         equal: Equal to the first row of that id, shape ``(rows of the part,)``.
         conflict: Different from it, shape ``(rows of the part,)``.
+        stored: Equal rows that this ingest stored before it was cut short, shape ``(rows of the part,)``.
     """
 
     equal: Bools
     conflict: Bools
+    stored: Bools
+
+    @classmethod
+    def none(cls, n: int) -> Known:
+        """All n rows are new."""
+        return cls(np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n, np.bool_))
 
 
 def featurized(lake: Lake) -> frozenset[date]:
@@ -81,7 +88,7 @@ def find_known(lake: Lake, parts: Sequence[NewPart], files: Sequence[str]) -> Ma
     repeated = _repeated([*(ties for _, ties in old), *(part.ties for part in parts)])
     rank = {path: place for place, path in enumerate(files)}
     suspects = [
-        _Suspect(part, rank[part.path], Known(np.zeros(len(part.ties), bool), np.zeros(len(part.ties), bool)))
+        _Suspect(part, rank[part.path], Known.none(len(part.ties)))
         for part in parts
         if among(part.ties, repeated).any()
     ]
@@ -137,19 +144,31 @@ def _compare_some(
     before = new.schema.empty_table()
     if old:
         before = rows_with(lake, ties, old, new.column_names).cast(new.schema)
-    repeated, equal = compare(pa.concat_tables([before, new.take(pa.array(order))]))
-    known, conflict = np.empty(len(order), np.bool_), np.empty(len(order), np.bool_)
-    known[order] = (repeated & equal)[before.num_rows :]
-    conflict[order] = (repeated & ~equal)[before.num_rows :]
+    rows_of_ids = pa.concat_tables([before, new.take(pa.array(order))])
+    origin, equal = compare(rows_of_ids)
+    repeated = origin != np.arange(len(origin))
+    found = Known.none(len(order))
+    found.equal[order] = (repeated & equal)[before.num_rows :]
+    found.conflict[order] = (repeated & ~equal)[before.num_rows :]
+    found.stored[order] = found.equal[order] & _stored(rows_of_ids, origin, before.num_rows)
     start = 0
     for suspect, places in masked:
-        suspect.known.equal[places] = known[start : start + len(places)]
-        suspect.known.conflict[places] = conflict[start : start + len(places)]
+        for name in ("equal", "conflict", "stored"):
+            getattr(suspect.known, name)[places] = getattr(found, name)[start : start + len(places)]
         start += len(places)
 
 
-def compare(rows: pa.Table) -> tuple[Bools, Bools]:
-    """Per row whether an earlier row has its id, and whether it equals the first one of that id.
+def _stored(rows: pa.Table, origin: Ints, before: int) -> Bools:
+    """Which new rows are the first of an id that the lake has from the same ingest."""
+    ingest = np.asarray(rows.column("ingest_id").combine_chunks().dictionary_encode().indices)
+    _, first = np.unique(origin[before:], return_index=True)
+    firsts = np.zeros(len(origin) - before, np.bool_)
+    firsts[first] = True
+    return np.asarray(firsts & (origin[before:] < before) & (ingest[before:] == ingest[origin[before:]]))
+
+
+def compare(rows: pa.Table) -> tuple[Ints, Bools]:
+    """Per row the place of the first row of its id, and whether it equals that.
 
     The endpoint knows no outcome but its own decline, and a file may not know that one: between a row of the
     endpoint and one of a file a missing status says nothing, and the time of a status is not compared. A file
@@ -172,4 +191,4 @@ def compare(rows: pa.Table) -> tuple[Bools, Bools]:
             elif name == "status_time":
                 agrees = agrees | posted | posted[origin]
             equal &= agrees
-    return origin != np.arange(len(codes)), equal
+    return origin, equal

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from fraud.errors import SourceError
-from fraud.jobs.source import has_rows
-from fraud.jobs.source_rows import Batch, Slice, file_format, head, read
+from fraud.jobs.source_columns import has_rows
+from fraud.jobs.source_rows import Batch, Slice, read
+from fraud.jobs.source_type import Source
 from fraud.mapping.apply import Applied, apply_labels, apply_transactions
 from fraud.mapping.faults import REASONS, masked_json
 from fraud.mapping.spec import Mapping
@@ -21,6 +22,8 @@ from fraud.money import Rates
 
 _READERS: Final = 8
 """Threads that look into files before the work begins; they mostly wait for them."""
+
+_HEAD_ROWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +41,27 @@ class Mapped:
     found: tuple[Applied, ...]
 
 
-def check_files(
-    paths: Sequence[str], mapping: Mapping, rates: Rates, now: datetime, source_path: str
+def check_sources(
+    sources: Sequence[Source], mapping: Mapping, rates: Rates, now: datetime, name: str
 ) -> None:
-    """Find what is wrong with the files as a whole before any work starts.
+    """Find what is wrong with the sources as a whole before any work starts.
 
     Raises:
-        SourceError: A file is unreadable, or no file has a row.
-        SchemaError: A file lacks a column, or its first rows show that the mapping cannot read it.
+        SourceError: One is unreadable, or none has a row; ``name`` is what the user called them.
+        SchemaError: One lacks a column, or its first rows show that the mapping cannot read it.
     """
     with ThreadPoolExecutor(_READERS) as pool:
-        filled = list(pool.map(lambda path: _check_file(path, mapping, rates, now), paths))
-    if paths and not any(filled):
-        raise SourceError(source_path, "there are no rows")
+        filled = list(pool.map(lambda source: _check_source(source, mapping, rates, now), sources))
+    if sources and not any(filled):
+        raise SourceError(name, "there are no rows")
 
 
-def _check_file(path: str, mapping: Mapping, rates: Rates, now: datetime) -> bool:
-    names, rows = head(path, mapping.format)
-    if rows is None or not has_rows(path, names, rows, mapping):
+def _check_source(source: Source, mapping: Mapping, rates: Rates, now: datetime) -> bool:
+    names, rows = source.head(mapping.format, _HEAD_ROWS)
+    if rows is None or not has_rows(source, names, rows, mapping):
         return False
-    for _ in applied(Batch(rows, np.arange(rows.num_rows)), path, mapping, rates, now):
+    head = Batch(rows, np.arange(rows.num_rows), sparse=source.sparse)
+    for _ in applied(head, mapping, rates, now):
         pass
     return True
 
@@ -72,13 +76,13 @@ def read_mapped(piece: Slice, mapping: Mapping, rates: Rates, now: datetime) -> 
     for batch in read(piece, mapping.format):
         rows = batch.table.num_rows + len(batch.malformed)
         columns = frozenset(batch.table.column_names)
-        yield Mapped(rows, columns, tuple(applied(batch, piece.path, mapping, rates, now)))
+        yield Mapped(rows, columns, tuple(applied(batch, mapping, rates, now)))
 
 
-def applied(batch: Batch, path: str, mapping: Mapping, rates: Rates, now: datetime) -> Iterator[Applied]:
-    """Apply a mapping to a batch of a file; what could not be cut into fields is refused."""
+def applied(batch: Batch, mapping: Mapping, rates: Rates, now: datetime) -> Iterator[Applied]:
+    """Apply a mapping to a batch; what could not be cut into fields is refused."""
     if batch.table.num_rows:
-        table = _with_every_column(batch.table, mapping) if file_format(path) == "jsonl" else batch.table
+        table = _with_every_column(batch.table, mapping) if batch.sparse else batch.table
         if mapping.kind == "labels":
             yield apply_labels(table, batch.rows, mapping)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 from collections import Counter
 from datetime import datetime
 from itertools import islice
@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud.errors import SourceError
-from fraud.jobs import source
-from fraud.jobs.mapped import check_files, read_mapped
-from fraud.jobs.source_rows import Slice, file_format, head
+from fraud.jobs.mapped import check_sources, read_mapped
+from fraud.jobs.source import SourceName, opened
+from fraud.jobs.source_files import find_files
+from fraud.jobs.source_rows import file_format, stream
 from fraud.mapping.draft import draft, guess_decimal, guess_separator
 from fraud.mapping.spec import FileFormat, Mapping
 from fraud.money import rates
@@ -30,16 +31,17 @@ def init(source_path: str) -> str:
     Raises:
         SourceError: There is no such file, or it has no rows.
     """
-    path = source.find(source_path)[0]
+    file = find_files(source_path)[0]
+    path = file.path
     separator = guess_separator(_lines(path)) if file_format(path) == "csv" else ","
-    _, rows = head(path, FileFormat(separator=separator), _SAMPLE_ROWS)
+    _, rows = file.head(FileFormat(separator=separator), _SAMPLE_ROWS)
     if rows is None or not rows.num_rows:
         raise SourceError(path, "the file has no rows")
     decimal, thousands = guess_decimal(rows, separator)
     return draft(rows, FileFormat(separator=separator, decimal=decimal, thousands=thousands))
 
 
-def check(source_path: str, mapping: Mapping, money: MoneySettings, now: datetime) -> dict[str, Any]:
+def check(source: SourceName, mapping: Mapping, money: MoneySettings, now: datetime) -> dict[str, Any]:
     """Apply a mapping to every row of a source as an ingest at ``now`` (UTC) would, and write nothing.
 
     Returns:
@@ -50,22 +52,23 @@ def check(source_path: str, mapping: Mapping, money: MoneySettings, now: datetim
         SourceError: There is no such file, or it is empty or unreadable.
         SchemaError: A file lacks a column.
     """
-    files, table = source.find(source_path), rates(money)
+    table = rates(money)
     reasons: Counter[str] = Counter()
     refused: dict[str, list[dict[str, Any]]] = {}
     accepted: list[dict[str, Any]] = []
     rows = 0
-    check_files(files, mapping, table, now, source_path)
-    for path in files:
-        for batch in read_mapped(Slice(path, None, 0), mapping, table, now):
-            rows += batch.rows
-            for found in batch.found:
-                taken = found.labels if mapping.kind == "labels" else found.transactions
-                accepted += taken.slice(0, _EXAMPLES - len(accepted)).to_pylist()
-                reasons.update(found.refused.column("reason").to_pylist())
-                _remember(refused, found.refused, path)
+    with opened(source, mapping) as sources:
+        check_sources(sources, mapping, table, now, source.path)
+        for piece in (piece for each in sources for piece in each.slices()):
+            for batch in read_mapped(piece, mapping, table, now):
+                rows += batch.rows
+                for found in batch.found:
+                    taken = found.labels if mapping.kind == "labels" else found.transactions
+                    accepted += taken.slice(0, _EXAMPLES - len(accepted)).to_pylist()
+                    reasons.update(found.refused.column("reason").to_pylist())
+                    _remember(refused, found.refused, piece.path)
     return {
-        "files": len(files),
+        "files": len(sources),
         "rows": rows,
         "accepted": rows - sum(reasons.values()),
         "refused": sum(reasons.values()),
@@ -84,9 +87,8 @@ def _remember(examples: dict[str, list[dict[str, Any]]], refused: pa.Table, path
 
 
 def _lines(path: str) -> list[str]:
-    opened = gzip.open if path.lower().endswith(".gz") else open
-    with opened(path, "rb") as stream:
-        return [line.decode(errors="replace") for line in islice(stream, 200)]
+    with stream(path) as raw, io.BufferedReader(raw) as lines:
+        return [line.decode(errors="replace") for line in islice(lines, 200)]
 
 
 def _shown(value: Any) -> Any:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from fraud.address import parse
 from fraud.errors import MartError
 from fraud.jobs.mart_rows import mart_of, reader, versions
-from fraud.mart.address import parse
 from fraud.mart.facts import PUBLICATION, SETTING
 from fraud.mart.model import FORMAT_VERSION, Mart
 from fraud.mart.table import Table

@@ -14,6 +14,8 @@ from typing import Any
 
 import ray.train
 import xgboost as xgb
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.xgboost import XGBoostConfig, XGBoostTrainer
 from ray.train.xgboost.config import _get_xgboost_args
 from xgboost.collective import CommunicatorContext, broadcast, get_rank
@@ -85,9 +87,22 @@ def train(
     return [from_json(raw, path=str(folder)) for raw in result.return_value]
 
 
+class _Trainer(XGBoostTrainer):  # type: ignore[misc]
+    """A trainer that starts its workers only.
+
+    Ray Train starts two more processes with each group, which take as long to start as a worker: one hands out
+    Ray Data sets, and there are none; one frees what a lost controller held, which Ray does itself when the
+    job ends, and a job ends with its controller.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        unused = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [each for each in super()._create_default_callbacks() if not isinstance(each, unused)]
+
+
 def _trainer(run: _Run) -> XGBoostTrainer:
     settings = run.settings
-    return XGBoostTrainer(
+    return _Trainer(
         _loop,
         train_loop_config={"run": run},
         xgboost_config=_Communicator(timeout_s=settings.collective_timeout_s),

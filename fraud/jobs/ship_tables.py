@@ -56,7 +56,8 @@ def transactions(lake: Lake, had: Had, entries: Sequence[Entry]) -> New:
     kind = lake.schema(schema.TRANSACTIONS)
     rows, unread = ship_records.transactions(entries, kind, featurized(lake))
     before = had(schema.TRANSACTIONS, rows, rows.column_names)
-    repeated, equal = compare(pa.concat_tables([before, rows]))
+    origin, equal = compare(pa.concat_tables([before, rows]))
+    repeated = origin != np.arange(len(origin))
     repeated, equal = repeated[before.num_rows :], equal[before.num_rows :]
     new = _new(rows, entries, repeated & equal, repeated & ~equal)
     in_order = new.rows.sort_by([("event_time", "ascending"), ("tie", "ascending")])

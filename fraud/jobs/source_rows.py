@@ -1,4 +1,4 @@
-"""The rows of source files in batches, with their numbers in the file: Parquet typed, all else as text."""
+"""The rows of a source in batches, with their numbers in it: Parquet typed, other files as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import orjson
@@ -37,37 +37,60 @@ BATCH_ROWS: Final = 200_000
 
 _BLOCK_BYTES: Final = 16 << 20
 _LONG_ROW_BYTES: Final = 1 << 8
-_HEAD_ROWS: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A part of a file for one task: some row groups of a Parquet file, or a whole text file.
-
-    Attributes:
-        path: Absolute.
-        row_groups: None for a text file, or a whole one.
-        first_row: Number of its first row in the file.
-    """
-
-    path: str
-    row_groups: tuple[int, ...] | None
-    first_row: int
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows of a file.
+    """Some rows of a source.
 
     Attributes:
-        table: Under the file's own column names.
-        rows: Their numbers in the file, from 0, shape ``(n,)``.
+        table: Under the source's own column names.
+        rows: Their numbers in the source, from 0, shape ``(n,)``.
         malformed: Rows that could not be cut into fields: number and text.
+        sparse: Rows may leave columns out: one that no row of the batch has is not there at all.
     """
 
     table: pa.Table
     rows: NDArray[np.int64]
     malformed: tuple[tuple[int, str], ...] = ()
+    sparse: bool = False
+
+
+class Slice(Protocol):
+    """A part of a source for one task."""
+
+    @property
+    def path(self) -> str:
+        """What the source is called in tables and errors."""
+
+    @property
+    def first_row(self) -> int:
+        """Number of its first row in the source."""
+
+    def batches(self, file: FileFormat, rows: int) -> Iterator[Batch]:
+        """Read it in batches of about so many rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Some row groups of a Parquet file, or a whole file.
+
+    Attributes:
+        path: Absolute.
+        row_groups: None for the whole file.
+        first_row: Number of its first row in the file.
+        constants: Columns that the file itself lacks, with their one value.
+    """
+
+    path: str
+    row_groups: tuple[int, ...] | None = None
+    first_row: int = 0
+    constants: tuple[tuple[str, Any], ...] = ()
+
+    def batches(self, file: FileFormat, rows: int) -> Iterator[Batch]:
+        """Read it in batches of about so many rows."""
+        readers = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}
+        yield from readers[file_format(self.path) or "csv"](self, file, rows)
 
 
 def file_format(path: str) -> str | None:
@@ -79,38 +102,29 @@ def read(piece: Slice, file: FileFormat, rows: int = BATCH_ROWS) -> Iterator[Bat
     """Read a slice in batches of about so many rows.
 
     Raises:
-        SourceError: The file cannot be read.
+        SourceError: The source cannot be read.
     """
-    readers = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}
     try:
-        yield from readers[file_format(piece.path) or "csv"](piece, file, rows)
+        yield from piece.batches(file, rows)
     except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
         raise SourceError(piece.path, f"cannot be read: {_reason(error, file)}") from error
 
 
-def head(path: str, file: FileFormat, n: int = _HEAD_ROWS) -> tuple[list[str], pa.Table | None]:
-    """Return a file's column names and its first rows; no rows at all where the file is empty.
+def rows_at(pieces: Sequence[Slice], rows: NDArray[np.int64], file: FileFormat) -> Batch:
+    """Read single rows of a source again, in its order.
 
-    Raises:
-        SourceError: The file cannot be read.
+    Args:
+        pieces: All slices of the source, in its order.
+        rows: Their numbers, ascending.
+        file: How text is written.
     """
-    files, place = located(path)
-    if not files.get_file_info(place).size:
-        return [], None
-    batch = next(read(Slice(path, None, 0), file, n), None)
-    if batch is None:
-        names = pq.read_schema(place, filesystem=files).names if file_format(path) == "parquet" else []
-        return names, pa.table({name: pa.array([], pa.string()) for name in dict.fromkeys(names)})
-    return batch.table.column_names, batch.table.slice(0, n)
-
-
-def rows_at(path: str, rows: NDArray[np.int64], file: FileFormat) -> Batch:
-    """Read single rows of a file again, in the order of the file."""
     found = []
-    for batch in read(Slice(path, None, 0), file):
-        wanted = np.isin(batch.rows, rows)
-        if wanted.any():
-            found.append((batch.table.filter(pa.array(wanted)), batch.rows[wanted]))
+    ends = [*(piece.first_row for piece in pieces[1:]), int(rows[-1]) + 1]
+    for piece, end in zip(pieces, ends, strict=True):
+        if ((rows >= piece.first_row) & (rows < end)).any():
+            for batch in read(piece, file):
+                wanted = np.isin(batch.rows, rows)
+                found.append((batch.table.filter(pa.array(wanted)), batch.rows[wanted]))
     tables = pa.concat_tables([table for table, _ in found], promote_options="default")
     return Batch(tables, np.concatenate([numbers for _, numbers in found]))
 
@@ -122,17 +136,24 @@ def _reason(error: Exception, file: FileFormat) -> str:
     return said
 
 
-def _parquet(piece: Slice, _: FileFormat, rows: int) -> Iterator[Batch]:
+def _parquet(piece: FileSlice, _: FileFormat, rows: int) -> Iterator[Batch]:
     files, place = located(piece.path)
     file = pq.ParquetFile(place, filesystem=files)
     groups = list(piece.row_groups) if piece.row_groups is not None else None
     start = piece.first_row
     for batch in file.iter_batches(rows, row_groups=groups):
-        yield Batch(pa.Table.from_batches([batch]), np.arange(start, start + batch.num_rows))
+        table = pa.Table.from_batches([batch])
+        for name, value in piece.constants:
+            table = table.append_column(name, _constant(value, table.num_rows))
+        yield Batch(table, np.arange(start, start + batch.num_rows))
         start += batch.num_rows
 
 
-def _csv(piece: Slice, file: FileFormat, rows: int) -> Iterator[Batch]:
+def _constant(value: Any, n: int) -> pa.Array:
+    return pa.nulls(n, pa.string()) if value is None else pa.repeat(pa.scalar(value), n)
+
+
+def _csv(piece: FileSlice, file: FileFormat, rows: int) -> Iterator[Batch]:
     broken: list[tuple[int, str]] = []
 
     def keep(row: Any) -> str:
@@ -151,8 +172,8 @@ def _csv(piece: Slice, file: FileFormat, rows: int) -> Iterator[Batch]:
             yield Batch(pa.table({name: pa.array([], pa.string()) for name in names}), np.empty(0, np.int64))
         return
     convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    with _opened(piece.path) as stream:
-        reader = pacsv.open_csv(stream, read_options=options, parse_options=parse, convert_options=convert)
+    with stream(piece.path) as opened:
+        reader = pacsv.open_csv(opened, read_options=options, parse_options=parse, convert_options=convert)
         start = 0
         for batch in itertools.chain(reader, [None]):
             table = reader.schema.empty_table() if batch is None else pa.Table.from_batches([batch])
@@ -168,13 +189,13 @@ def _csv(piece: Slice, file: FileFormat, rows: int) -> Iterator[Batch]:
 def _csv_header(path: str, file: FileFormat) -> tuple[list[str], bool]:
     """The column names, and whether any row follows them."""
     encoding = "utf-8-sig" if file.encoding == "utf-8" else file.encoding
-    with _opened(path) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as lines:
+    with stream(path) as opened, io.TextIOWrapper(opened, encoding=encoding, newline="") as lines:
         rows = csv.reader(lines, delimiter=file.separator, quotechar=file.quote)
         names = next(rows, [])
         return names, any(rows)
 
 
-def _opened(path: str) -> Any:
+def stream(path: str) -> Any:
     """A stream of a file's bytes, unpacked where its name ends in .gz."""
     files, place = located(path)
     return files.open_input_stream(place, compression="gzip" if place.lower().endswith(".gz") else None)
@@ -186,10 +207,10 @@ def _numbers_around(start: int, n: int, broken: Sequence[int]) -> NDArray[np.int
     return numbers[~np.isin(numbers, broken)][:n]
 
 
-def _jsonl(piece: Slice, _: FileFormat, rows: int) -> Iterator[Batch]:
+def _jsonl(piece: FileSlice, _: FileFormat, rows: int) -> Iterator[Batch]:
     start = 0
-    with _opened(piece.path) as opened, io.BufferedReader(opened, _BLOCK_BYTES) as stream:
-        lines = (line for line in stream if line.strip())
+    with stream(piece.path) as opened, io.BufferedReader(opened, _BLOCK_BYTES) as buffered:
+        lines = (line for line in buffered if line.strip())
         while some := list(itertools.islice(lines, rows)):
             yield _json_batch(some, start)
             start += len(some)
@@ -211,7 +232,7 @@ def _json_batch(lines: Sequence[bytes], start: int) -> Batch:
             broken.append((number, line.decode(errors="replace").strip()))
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: pa.array([_json_text(row.get(name)) for row in rows], pa.string()) for name in names}
-    return Batch(pa.table(columns), np.array(numbers, np.int64), tuple(broken))
+    return Batch(pa.table(columns), np.array(numbers, np.int64), tuple(broken), sparse=True)
 
 
 def _json_text(value: Any) -> str | None:

@@ -18,6 +18,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from fraud.errors import DeclarationError
+from fraud.mapping.database import Database
 from fraud.mapping.expect import Expect
 from fraud.mapping.section import Section, Value
 from fraud.mapping.time_format import compile_format
@@ -182,6 +183,7 @@ class Mapping(Section):
     name: str = ""
     kind: Literal["transactions", "labels"] = "transactions"
     format: FileFormat = FileFormat()
+    database: Database | None = None
     times: Times = Times()
     columns: Columns
     amount: Amount | None = None
@@ -239,8 +241,8 @@ class Mapping(Section):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what the mapping says, whatever its file is called and however it is laid out."""
-        # A mapping that expects nothing keeps the digest under which its files were read before.
-        unsaid = {"name"} if self.expect else {"name", "expect"}
+        # A mapping without a section keeps the digest under which its files were read before there was one.
+        unsaid = {"name"} | {name for name in ("expect", "database") if getattr(self, name) is None}
         said = json.dumps(self.model_dump(mode="json", exclude=unsaid), sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 

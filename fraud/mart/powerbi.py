@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from fraud.mart.address import Address
+from fraud.address import Address
 
 Mode = Literal["DirectQuery", "Import"]
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from adbc_driver_manager import dbapi as adbc
 from adbc_driver_postgresql import dbapi
 
+from fraud.address import parse, without_password
 from fraud.errors import MartError
-from fraud.mart.address import parse, without_password
 from fraud.mart.table import Table
 
 _STAGE: Final = "mart_stage"

@@ -109,10 +109,10 @@ def all_serve(service: Service, version: str) -> bool:
     return set(told) == {version}
 
 
-def redeployments(service: Service, models: Models, *, times: int, seed: int) -> None:
+def redeployments(service: Service, models: Models, *, times: int, seed: int, rate: float = RATE) -> None:
     """Deploy the service anew, again and again, with a setting that replaces every replica."""
     replicas, old, kept = service.ready(), service.replicas(), 0
-    with Traffic(service.url, models.folder, rate=RATE, seed=seed, retries=0) as traffic:
+    with Traffic(service.url, models.folder, rate=rate, seed=seed, retries=0) as traffic:
         time.sleep(1)
         for number in range(times):
             service.ask("deploy", settings={"max_future_s": 200 + number})

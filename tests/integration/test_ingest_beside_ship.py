@@ -12,6 +12,7 @@ from factories_journal import event, write
 
 from fraud import schema
 from fraud.jobs import ingest, ship
+from fraud.jobs.source import SourceName
 from fraud.mapping.spec import load
 from fraud.settings import IngestSettings, MoneySettings
 from fraud.storage.lake import Lake
@@ -34,7 +35,7 @@ def run(lake: Lake, folder: Path, name: str, ids: list[str]) -> dict[str, Any]:
     file.write_text("transaction_id,event_time,amount,card_id,terminal_id\n" + "".join(map(ROW.format, ids)))
     return ingest.run(
         lake,
-        str(file),
+        SourceName(str(file)),
         load(str(declared), folder),
         ingest=IngestSettings(max_reject_share=0.5),
         money=MoneySettings(),

@@ -14,6 +14,7 @@ from fraud import schema
 from fraud.errors import ExpectationError, SchemaError, TableNotFoundError
 from fraud.jobs import ingest
 from fraud.jobs.mapping import check, init
+from fraud.jobs.source import SourceName
 from fraud.mapping.spec import Mapping, load
 from fraud.settings import IngestSettings, MoneySettings, RateSettings
 from fraud.storage.lake import Lake
@@ -77,7 +78,7 @@ def run(
     lake: Lake, source: Path, declared: Mapping, money: MoneySettings = MONEY, share: float = 0.6
 ) -> dict[str, Any]:
     settings = IngestSettings(max_reject_share=share)
-    return ingest.run(lake, str(source), declared, ingest=settings, money=money, now=NOW)
+    return ingest.run(lake, SourceName(str(source)), declared, ingest=settings, money=money, now=NOW)
 
 
 @pytest.fixture

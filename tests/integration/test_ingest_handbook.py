@@ -17,6 +17,7 @@ import pytest
 from fraud import schema
 from fraud.errors import QualityError, SchemaError, SourceError
 from fraud.jobs import ingest
+from fraud.jobs.source import SourceName
 from fraud.mapping.spec import Mapping, load
 from fraud.settings import IngestSettings, MoneySettings
 from fraud.storage.lake import Lake
@@ -52,7 +53,7 @@ def source_rows(first: int = 0, n: int = 6, **changes: Any) -> pa.Table:
 
 def run(lake: Lake, source: Path | str, mapping: Mapping, share: float = 0.5) -> dict[str, Any]:
     settings = IngestSettings(max_reject_share=share)
-    return ingest.run(lake, str(source), mapping, ingest=settings, money=MoneySettings(), now=NOW)
+    return ingest.run(lake, SourceName(str(source)), mapping, ingest=settings, money=MoneySettings(), now=NOW)
 
 
 def test_formats_give_the_same_transactions(tmp_path: Path, handbook: Mapping, ray_cluster: None):

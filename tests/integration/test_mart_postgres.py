@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,7 +12,7 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from factories import label_table, transaction_table
 from factories_mart import OPTIONS, SETTINGS, START, fill, score_table
-from postgres_server import PASSWORD, PostgresServer, programs, running
+from postgres_server import PASSWORD, PostgresServer, needed, running
 from pydantic import SecretStr
 
 from fraud import schema
@@ -25,25 +24,20 @@ from fraud.settings import MartSettings
 from fraud.storage.lake import Lake
 from fraud.storage.mart_postgres import MartPostgres
 
-pytestmark = pytest.mark.skipif(programs() is None, reason="no PostgreSQL server is installed here")
+pytestmark = needed
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 FACTS = ("fact_transaction", "fact_score", "fact_decision", "fact_label", "fact_alert")
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
-    with running() as started:
-        yield started
+@pytest.fixture
+def server(database_server: PostgresServer) -> PostgresServer:
+    return database_server
 
 
 @pytest.fixture
-def uri(server: PostgresServer) -> str:
-    """An empty database of the test's own."""
-    name = f"reports_{uuid4().hex[:8]}"
-    with dbapi.connect(server.uri(), autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute(f"create database {name}")
-    return server.uri(name)
+def uri(postgres_uri: str) -> str:
+    return postgres_uri
 
 
 def settings(uri: str, **differing: Any) -> MartSettings:

@@ -16,7 +16,9 @@ from pyarrow import fs
 from cluster.wiring import mapping
 from fraud import schema
 from fraud.errors import ChangedMeanwhileError, SourceError
-from fraud.jobs import ingest, source
+from fraud.jobs import ingest
+from fraud.jobs.source import SourceName
+from fraud.jobs.source_files import find_files
 from fraud.settings import IngestSettings, MoneySettings
 from fraud.storage.files import located
 from fraud.storage.lake import Lake
@@ -95,19 +97,19 @@ def test_files_in_a_store_are_ingested_into_a_lake_in_a_store(ray_cluster: str, 
     put(f"{folder}/notes.md", b"not read")
     options = {"ingest": IngestSettings(max_reject_share=0.5), "money": MoneySettings()}
     now = datetime(2026, 3, 2, tzinfo=UTC)
-    report = ingest.run(remote, folder, mapping("handbook"), now=now, **options)
+    report = ingest.run(remote, SourceName(folder), mapping("handbook"), now=now, **options)
     assert (report["files"], report["transactions"], report["labels"], report["rejected"]) == (2, 2, 1, 1)
     assert remote.read(schema.TRANSACTIONS, columns=["amount_minor"]).column(0).to_pylist() == [1250, 50]
     assert sorted(remote.read(schema.INGESTED_FILES).column("path").to_pylist()) == [
         f"{folder}/a.csv",
         f"{folder}/deep/b.csv",
     ]
-    again = ingest.run(remote, folder, mapping("handbook"), now=now, **options)
+    again = ingest.run(remote, SourceName(folder), mapping("handbook"), now=now, **options)
     assert (again["files"], again["files_skipped"]) == (0, 2)
 
 
 def test_a_bucket_or_folder_that_is_not_there_is_named(s3_bucket: str, tmp_path: Path):
     with pytest.raises(SourceError, match=r"nothing-here: no such file or folder"):
-        source.find(f"{s3_bucket}/nothing-here")
+        find_files(f"{s3_bucket}/nothing-here")
     with pytest.raises(SourceError, match=r"no-such-bucket/x: cannot be listed.*NO_SUCH_BUCKET"):
-        source.find("s3://no-such-bucket/x")
+        find_files("s3://no-such-bucket/x")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -43,11 +44,14 @@ class Shape:
         rows: Transactions.
         hot: How many of them share one terminal, spread evenly over them.
         null_share: The share of them that has no terminal.
+        days: First and last of the Handbook's days, counted from 0, the last not included; all without it.
+            Rows of other days are left out.
     """
 
     rows: int
     hot: int = 0
     null_share: float = 0.0
+    days: tuple[int, int] | None = None
 
     @property
     def copies(self) -> int:
@@ -59,7 +63,8 @@ class Shape:
         """The lake's name in the work directory."""
         hot = f"-hot{self.hot}" if self.hot else ""
         null = f"-null{self.null_share}" if self.null_share else ""
-        return f"handbook-{self.rows}{hot}{null}"
+        days = f"-days{self.days[0]}-{self.days[1]}" if self.days else ""
+        return f"handbook-{self.rows}{hot}{null}{days}"
 
 
 def make(work: Path, shape: Shape) -> Lake:
@@ -70,14 +75,24 @@ def make(work: Path, shape: Shape) -> Lake:
         return lake
     shutil.rmtree(folder, ignore_errors=True)
     base = ingested(work)
-    labels = _copies(base.read(schema.LABELS), shape)
-    lake.append(schema.LABELS, labels)
     kind = base.schema(schema.TRANSACTIONS)
     days = sorted({part.event_date for part in base.parts(schema.TRANSACTIONS) if part.event_date})
+    days = days[slice(*(shape.days or (None,)))]
+    labels = _copies(_of_days(base, days), shape)
+    lake.append(schema.LABELS, labels)
     with ThreadPoolExecutor(2) as pool:
         parts = [part for day in pool.map(partial(_write_day, base, lake, shape), days) for part in day]
     lake.commit(schema.TRANSACTIONS, kind, parts)
     return lake
+
+
+def _of_days(base: Lake, days: Sequence[date]) -> pa.Table:
+    """The labels of the transactions of some days."""
+    held = base.read(
+        schema.TRANSACTIONS, columns=["transaction_id"], days=(days[0], days[-1] + timedelta(days=1))
+    )
+    labels = base.read(schema.LABELS)
+    return labels.filter(pc.is_in(labels.column("transaction_id"), value_set=held.column(0).combine_chunks()))
 
 
 def ingested(work: Path) -> Lake:

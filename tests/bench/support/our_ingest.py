@@ -11,6 +11,7 @@ from support import our_ray
 from cluster import wiring
 from cluster.runtime import connect
 from fraud.jobs import ingest
+from fraud.jobs.source import SourceName
 from fraud.storage.lake import Lake
 
 
@@ -25,7 +26,7 @@ def main() -> None:
         started = time.perf_counter()
         report = ingest.run(
             Lake(options.lake),
-            options.source,
+            SourceName(options.source),
             wiring.mapping("handbook"),
             ingest=settings.ingest,
             money=settings.money,

@@ -40,7 +40,7 @@ def found(
     lake = Lake("/nowhere")
     slicer = Slicer(lake, Mapping.model_validate(declared), rates(MoneySettings()), "x", NOW, frozenset())
     part = Part("a", len(ties), 0, MONDAY)
-    outcome = Outcome(slicer, ["f"], pa.table({}), parts=[part] if parts else [])
+    outcome = Outcome(slicer, ["f"], [], pa.table({}), parts=[part] if parts else [])
     new = NewPart("f", part, np.array(ties), np.arange(len(ties)))
     written = Written("f", parts=[new], census=Census(len(ties), **census))
     return [finding.report() for finding in judge(outcome, [written], None)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster.settings import differences, load, show
+from fraud.address import Address, parse, without_password
 from fraud.errors import ConfigError
-from fraud.mart.address import Address, parse, without_password
 from fraud.mart.dictionary import page
 from fraud.mart.powerbi import pbids
 
