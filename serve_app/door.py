@@ -20,9 +20,9 @@ from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fraud.card_numbers import holds_card_number, suspects
 from serve_app.access_log import AccessLog
 from serve_app.call import Call, Operation, Reply
-from serve_app.card_numbers import holds_card_number, suspects
 from serve_app.errors import (
     BodyTimeoutError,
     BodyTooLargeError,

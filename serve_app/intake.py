@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from fraud.card_numbers import suspects
 from fraud.features.online import OnlineTransaction
 from fraud.features.spec import FeatureSet
 from fraud.money import Rates, UnknownRate, to_base_minor
 from serve_app import canonical, clock
 from serve_app.canonical import LabelRequest, Terms, TransactionRequest
-from serve_app.card_numbers import CardNumbers, suspects
+from serve_app.card_numbers import CardNumbers
 from serve_app.decider import Asked
 from serve_app.errors import InvalidFieldError, NoRateError, RequestError
 from serve_app.settings import ServeSettings

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.card_numbers import holds_card_number
+from fraud.card_numbers import holds_card_number
 
 REQUEST_ID: Final = b"x-request-id"
 

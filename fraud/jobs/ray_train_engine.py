@@ -90,9 +90,9 @@ def train(
 class _Trainer(XGBoostTrainer):  # type: ignore[misc]
     """A trainer that starts its workers only.
 
-    Ray Train starts two more processes with each group, which take as long to start as a worker: one hands out
-    Ray Data sets, and there are none; one frees what a lost controller held, which Ray does itself when the
-    job ends, and a job ends with its controller.
+    Ray Train starts two more processes with each group, which take as long to start as a worker: one hands
+    out Ray Data sets, and there are none; one frees what a lost controller held, which Ray does itself when
+    the job ends, and a job ends with its controller.
     """
 
     def _create_default_callbacks(self) -> list[Any]:

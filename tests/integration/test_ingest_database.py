@@ -37,8 +37,8 @@ create table shop.payments (number bigint primary key, id uuid default gen_rando
     amount numeric(10,2), card varchar(20), fraud int)
 """
 ROWS = """insert into shop.payments (number, paid_at, amount, card, fraud)
-    select i, '2026-02-01'::timestamptz + i * interval '1 second', i / 100.0, 'c' || mod(i, 7), (mod(i, 50) = 1)::int
-    from generate_series(%d, %d) i"""
+    select i, '2026-02-01'::timestamptz + i * interval '1 second', i / 100.0, 'c' || mod(i, 7),
+        (mod(i, 50) = 1)::int from generate_series(%d, %d) i"""
 
 
 def execute(uri: str, *statements: str) -> None:

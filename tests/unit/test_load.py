@@ -14,7 +14,7 @@ import pytest
 from load import Plan, run
 from support.transactions import Transactions
 
-from serve_app.card_numbers import holds_card_number
+from fraud.card_numbers import holds_card_number
 
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n{"digest":"0123456789"}'
 BUSY = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"

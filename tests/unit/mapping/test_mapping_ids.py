@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+
+import numpy as np
 import pyarrow as pa
 import pytest
 import xxhash
@@ -78,3 +81,10 @@ def test_mask_leaves_no_long_digit_run():
 def test_tie_is_the_signed_hash_of_the_bytes(ids: list[str]):
     expected = [int.from_bytes(xxhash.xxh3_64_digest(each.encode()), "big", signed=True) for each in ids]
     assert tie(pa.array(ids)).tolist() == expected
+
+
+def test_uuids_and_hashes_are_no_card_numbers() -> None:
+    rng = np.random.default_rng(3)
+    ids = [str(uuid.UUID(bytes=rng.bytes(16), version=4)) for _ in range(20_000)]
+    ids += [rng.bytes(32).hex() for _ in range(5_000)]
+    assert not card_numbers(pa.array(ids)).any()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.card_numbers import CardNumbers, holds_card_number, refuse_sensitive_names, suspects
+from fraud.card_numbers import holds_card_number, suspects
+from serve_app.card_numbers import CardNumbers, refuse_sensitive_names
 from serve_app.errors import CardNumberError, SensitiveFieldError
 
 # Numbers the networks and gateways publish for tests, by issuer.
