@@ -117,7 +117,7 @@ def test_a_database_that_goes_away_in_the_middle_leaves_the_lake_as_it_was(
 ) -> None:
     slow = MAPPING.replace("table: shop.payments", "query: 'select *, pg_sleep(0.002) from shop.payments'")
     with running() as server:
-        execute(server.uri(), TABLE, ROWS % (1, 1500))
+        execute(server.uri(), TABLE, ROWS % (1, 450))
         mapping = declared(tmp_path, text=slow % "")
 
         def stop() -> None:
@@ -131,7 +131,7 @@ def test_a_database_that_goes_away_in_the_middle_leaves_the_lake_as_it_was(
         stopper.join()
         assert lake.tables() == []
         server.start()
-        assert counts(run(lake, server.uri(), mapping)) == (1500, 1500, 0)
+        assert counts(run(lake, server.uri(), mapping)) == (450, 450, 0)
 
 
 def _until_read(uri: str) -> None:
