@@ -6,7 +6,7 @@ OPTIONS ?=
 STAMP := .venv/.installed
 PEERS := .venv-bench/.installed
 BIN := .venv/bin
-TESTS := $(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills
+TESTS := $(BIN)/pytest -q --ignore=tests/bench --ignore=tests/drills --ignore=tests/e2e
 
 .DEFAULT_GOAL := help
 .PHONY: help install check fmt test test-fast test-ray demo serve drills soak docs lock clean
@@ -37,7 +37,7 @@ fmt: $(STAMP)  ## Format, and correct what lint can correct
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: $(STAMP)  ## All tests but benchmarks and drills, those of Ray beside the others
+test: $(STAMP)  ## All tests but e2e, benchmarks and drills, those of Ray beside the others
 	@$(MAKE) -j2 test-fast test-ray
 
 test-fast: $(STAMP)  ## The tests that start no Ray
@@ -45,6 +45,9 @@ test-fast: $(STAMP)  ## The tests that start no Ray
 
 test-ray: $(STAMP)  ## The tests that need Ray
 	$(TESTS) -m ray
+
+e2e: $(STAMP)  ## The demo, and the README's "Your own data" word for word, each as a user runs it
+	$(BIN)/pytest -q tests/e2e
 
 demo: $(STAMP)  ## The whole story on this machine, in demo-work/
 	@$(BIN)/fraud demo >/dev/null

@@ -44,22 +44,29 @@ class Outcome:
     died: dict[str, int]
 
 
-def ingest_killed(folder: Path, *, kills: int, seed: int) -> Outcome:
-    """Ingest a folder that grows by a file before each run; kill each run but the last."""
+def ingest_killed(folder: Path, *, kills: int, seed: int, ray_address: str = "") -> Outcome:
+    """Ingest a folder that grows by a file before each run; kill each run but the first and the last.
+
+    Args:
+        folder: For the lake and the files.
+        kills: How many.
+        seed: Of their moments.
+        ray_address: A Ray that lives on; without it each job starts its own, which is killed with it.
+    """
     rng = np.random.default_rng(seed)
     lake, source = Lake(str(folder / "lake")), folder / "source"
     source.mkdir(parents=True)
     _add_file(source, 0)
     started = time.monotonic()
-    _finished(_ingest(lake, source))
+    _finished(_ingest(lake, source, ray_address))
     takes_s = time.monotonic() - started
     died: Counter[str] = Counter()
     for kill in range(1, kills + 1):
         _add_file(source, kill)
         # Ray's start takes a third of the time and writes nothing.
-        died[_killed_after(rng.uniform(0.3, 1.0) * takes_s, _ingest(lake, source))] += 1
+        died[_killed_after(rng.uniform(0.3, 1.0) * takes_s, _ingest(lake, source, ray_address))] += 1
     _add_file(source, kills + 1)
-    _finished(_ingest(lake, source))
+    _finished(_ingest(lake, source, ray_address))
     return _counted(lake, kills + 2, died)
 
 
@@ -74,11 +81,11 @@ def _add_file(source: Path, number: int) -> None:
     unfinished.rename(source / f"{number:04d}.csv")
 
 
-def _ingest(lake: Lake, source: Path) -> subprocess.Popen[bytes]:
+def _ingest(lake: Lake, source: Path, ray_address: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cluster", "ingest", str(source), "--mapping", "handbook"]
     return subprocess.Popen(
         [*command, "--lake", lake.uri, "--work", str(source.parent / "work")],
-        env=os.environ | ENVIRONMENT,
+        env=os.environ | ENVIRONMENT | {"RAY_ADDRESS": ray_address},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )

@@ -42,6 +42,8 @@ _READERS: Final = 8
 _TRIES: Final = 5
 _TURNS: Final = 16
 """An actor gets its days in about so many tasks: fewer cost Ray less, more leave less to wait for."""
+_ROWS_WORTH_AN_ACTOR: Final = 500_000
+"""An actor takes seconds of a CPU to start; in that time another one scores so many rows."""
 
 
 def run(
@@ -226,11 +228,12 @@ def _work(
     # A full disk must reach the caller as what it is, not wrapped by Ray.
     ray.data.DataContext.get_current().raise_original_map_exception = True
     files = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
-    actors = min(settings.actors, len(days))
+    rows = sum(part.rows for day in days for part in day.features)
+    actors = min(settings.actors, len(days), 1 + rows // _ROWS_WORTH_AN_ACTOR)
     together = max(1, len(days) // (actors * _TURNS))
     blocks = -(-len(days) // together)
-    rows = ray.data.from_items([{"day": day} for day in days], override_num_blocks=blocks)
-    scored = rows.map_batches(
+    items = ray.data.from_items([{"day": day} for day in days], override_num_blocks=blocks)
+    scored = items.map_batches(
         Scorer,
         fn_constructor_args=(lake, files, policy, stamp),
         batch_size=None,
