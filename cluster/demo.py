@@ -212,7 +212,11 @@ def _use(story: Story, ref: ModelRef, bundle: Bundle, policy: Policy, first: dat
 
     settings = story.settings
     lake, work = wiring.lake(settings), wiring.work(settings)
-    story.stage("score", lambda: score.run(lake, ref, bundle, policy, settings=settings.score, first=first))
+    tracking = wiring.tracking(settings)
+    story.stage(
+        "score",
+        lambda: score.run(lake, ref, bundle, policy, settings=settings.score, first=first, tracking=tracking),
+    )
     story.stage("serve", lambda: _serve(story, ref, bundle))
     story.stage(
         "monitor",

@@ -166,7 +166,16 @@ def score(
         return recorded(
             tables,
             "score",
-            lambda: run(tables, ref, bundle, policy, settings=settings.score, run_kind=run_kind, **days),
+            lambda: run(
+                tables,
+                ref,
+                bundle,
+                policy,
+                settings=settings.score,
+                run_kind=run_kind,
+                tracking=wiring.tracking(settings),
+                **days,
+            ),
         )
 
 

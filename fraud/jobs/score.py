@@ -30,12 +30,16 @@ from fraud.settings import ScoreSettings
 from fraud.storage.lake import Lake, Part
 
 if TYPE_CHECKING:
-    from fraud.storage.registry import ModelRef  # its MLflow costs seconds and is no use to an actor
+    # MLflow costs seconds and is no use to an actor.
+    from fraud.storage.registry import ModelRef
+    from fraud.storage.tracking import Tracking
 
 logger = logging.getLogger(__name__)
 
 LIVE: Final = "live"
 RUN_KINDS: Final = (LIVE, "backfill", "rescore")
+
+_NOTED: Final = ("rows_in", "scored", "already_scored", "without_features", "seconds", "rows_per_s")
 
 _READERS: Final = 8
 """Threads that look which days are finished; they wait for files."""
@@ -56,6 +60,7 @@ def run(
     run_kind: str = LIVE,
     first: date | None = None,
     last: date | None = None,
+    tracking: Tracking | None = None,
 ) -> dict[str, Any]:
     """Score what this model version has not scored yet under this kind of run.
 
@@ -71,6 +76,7 @@ def run(
         run_kind: ``live``, ``backfill`` or ``rescore``; only live rows count as performance.
         first: Leave earlier event dates alone.
         last: Leave later event dates alone.
+        tracking: Where to note what was committed; None notes nothing.
 
     Returns:
         ``rows_in`` (transactions with features) = ``scored`` + ``already_scored``; ``without_features`` (run
@@ -98,7 +104,10 @@ def run(
         except ChangedMeanwhileError:
             logger.warning("another run scored the same meanwhile: this one looks what is left to do")
         else:
-            return _report(lake, stamp, counts, time.monotonic() - started) | {"overtaken": overtaken}
+            report = _report(lake, stamp, counts, time.monotonic() - started) | {"overtaken": overtaken}
+            if tracking is not None:
+                _track(tracking, report, first, last)
+            return report
     raise ChangedMeanwhileError(schema.SCORES)
 
 
@@ -244,3 +253,10 @@ def _work(
     scored.set_name(f"score_{stamp.model_version}_{stamp.run_kind}")
     taken: list[dict[str, Any]] = scored.take_all()
     return taken
+
+
+def _track(tracking: Tracking, report: Mapping[str, Any], first: date | None, last: date | None) -> None:
+    tags = {"job": "score", **{name: str(report[name]) for name in ("model_version", "run_kind", "run_id")}}
+    with tracking.run(f"score {report['run_kind']}", tags=tags) as noted:
+        noted.params({"first": first, "last": last, "policy_version": report["policy_version"]})
+        noted.metrics({name: report[name] for name in _NOTED} | report["decisions"])

@@ -16,6 +16,7 @@ from fraud.jobs import score
 from fraud.settings import ScoreSettings
 from fraud.storage.lake import Lake
 from fraud.storage.registry import ModelRef
+from fraud.storage.tracking import Tracking, connect
 
 pytestmark = pytest.mark.ray
 
@@ -168,11 +169,17 @@ def test_a_run_of_another_day_or_version_does_not_overtake(lake, bundle, ray_clu
     assert (report["scored"], report["overtaken"]) == (20, 0)
 
 
-def test_days_are_chosen_by_both_ends(lake, bundle, ray_cluster):
+def test_days_are_chosen_by_both_ends_and_the_run_is_noted(lake, bundle, tmp_path, ray_cluster):
     make_lake(lake, days=3, per_day=10)
-    report = run(lake, bundle, first=date(2026, 3, 2), last=date(2026, 3, 2))
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    tracking = Tracking(store, f"file://{tmp_path}/artifacts", "test")
+    report = run(lake, bundle, first=date(2026, 3, 2), last=date(2026, 3, 2), tracking=tracking)
     assert report["scored"] == 10
     assert {part.event_date for part in lake.parts(schema.SCORES)} == {date(2026, 3, 2)}
+    client = connect(store)
+    (noted,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+    assert (noted.data.tags["run_id"], noted.data.params["last"]) == (report["run_id"], "2026-03-02")
+    assert (noted.data.metrics["scored"], noted.data.metrics["rows_in"]) == (10, 10)
 
 
 def test_a_day_that_cannot_be_written_leaves_the_table_as_it_was(lake, bundle, ray_cluster):
