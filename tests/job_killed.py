@@ -1,4 +1,4 @@
-"""Whole jobs that die: an ingest with its own Ray, all its processes killed at once, at any moment."""
+"""Whole jobs that die: an ingest or a scoring, all its processes killed at once, at any moment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from factories_train import START, make_bundle, make_lake
 
 from fraud import schema
 from fraud.storage.lake import Lake
@@ -70,6 +72,47 @@ def ingest_killed(folder: Path, *, kills: int, seed: int, ray_address: str = "")
     return _counted(lake, kills + 2, died)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What is in the lake after so many kills and a whole run."""
+
+    transactions: int
+    scores: int
+    lost: int
+    doubled: int
+    died: dict[str, int]
+
+
+def score_killed(folder: Path, *, kills: int, seed: int, ray_address: str = "") -> Scored:
+    """Score a lake, each run with one day more to do; kill each run but the first and the last.
+
+    Args:
+        folder: For the lake and the model.
+        kills: How many.
+        seed: Of their moments.
+        ray_address: As for ``ingest_killed``.
+    """
+    rng = np.random.default_rng(seed)
+    lake, made = Lake(str(folder / "lake")), make_bundle(folder / "bundle").path
+    ids = make_lake(lake, days=kills + 2, per_day=ROWS)
+    started = time.monotonic()
+    _finished(_score(lake, made, 0, ray_address))
+    takes_s = time.monotonic() - started
+    died: Counter[str] = Counter()
+    for kill in range(1, kills + 1):
+        died[_killed_after(rng.uniform(0.3, 1.0) * takes_s, _score(lake, made, kill, ray_address))] += 1
+    _finished(_score(lake, made, kills + 1, ray_address))
+    scored = Counter(lake.read(schema.SCORES, columns=["transaction_id"]).column(0).to_pylist())
+    lost = len(set(ids) - set(scored))
+    return Scored(len(ids), scored.total(), lost, scored.total() - len(scored), dict(died))
+
+
+def _score(lake: Lake, made: Path, day: int, ray_address: str) -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("whole_score.py")
+    last = (START + timedelta(days=day)).date().isoformat()
+    return _job([str(script), lake.uri, str(made), last], ray_address)
+
+
 def _add_file(source: Path, number: int) -> None:
     rows = [
         f"{number}-{row},2026-03-{1 + row % 28:02d} 10:00:{row % 60:02d},c{row % 50},t{row % 20},"
@@ -82,9 +125,13 @@ def _add_file(source: Path, number: int) -> None:
 
 
 def _ingest(lake: Lake, source: Path, ray_address: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cluster", "ingest", str(source), "--mapping", "handbook"]
+    told = ["-m", "cluster", "ingest", str(source), "--mapping", "handbook"]
+    return _job([*told, "--lake", lake.uri, "--work", str(source.parent / "work")], ray_address)
+
+
+def _job(told: list[str], ray_address: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*command, "--lake", lake.uri, "--work", str(source.parent / "work")],
+        [sys.executable, *told],
         env=os.environ | ENVIRONMENT | {"RAY_ADDRESS": ray_address},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

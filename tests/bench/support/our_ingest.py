@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime
 
+from pydantic import SecretStr
 from support import our_ray
 
 from cluster import wiring
@@ -19,6 +20,8 @@ def main() -> None:
     parser = our_ray.parser()
     parser.add_argument("source")
     parser.add_argument("lake")
+    parser.add_argument("--mapping", default="handbook")
+    parser.add_argument("--password", default="", help="of a database")
     options = parser.parse_args()
     settings = our_ray.settings(options)
     begun = time.perf_counter()
@@ -26,8 +29,8 @@ def main() -> None:
         started = time.perf_counter()
         report = ingest.run(
             Lake(options.lake),
-            SourceName(options.source),
-            wiring.mapping("handbook"),
+            SourceName(options.source, password=SecretStr(options.password)),
+            wiring.mapping(options.mapping),
             ingest=settings.ingest,
             money=settings.money,
             now=datetime.now(UTC),
