@@ -60,14 +60,15 @@ class Ledger:
 
 def read_ledger(lake: Lake, mapping: Mapping) -> Ledger:
     """Return what the lake knows of this mapping's ingests."""
-    done = _rows(lake, schema.INGESTED_FILES, mapping, ["ingest_id", "path", "sha256", "ingested_at"])
+    done = _rows(lake, schema.INGESTED_FILES, mapping, ["ingest_id", "path", "sha256"])
     begun = _rows(lake, schema.INGEST_BATCHES, mapping, ["batch", "ingest_id", "path", "sha256"])
     finished = {row["ingest_id"] for row in done}
     cut_short: dict[str, dict[str, str]] = {}
     for row in sorted(begun, key=lambda row: row["batch"]):
         if row["ingest_id"] not in finished:
             cut_short.setdefault(row["ingest_id"], {})[row["sha256"]] = row["path"]
-    paths = [row["path"] for row in sorted(done, key=lambda row: row["ingested_at"])]
+    batch = {row["ingest_id"]: row["batch"] for row in begun}
+    paths = [row["path"] for row in sorted(done, key=lambda row: batch.get(row["ingest_id"], 0))]
     return Ledger(frozenset(row["sha256"] for row in done), tuple(paths), cut_short)
 
 

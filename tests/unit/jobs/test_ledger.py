@@ -75,6 +75,14 @@ def test_another_mapping_has_a_ledger_of_its_own(lake: Lake, mapping: Mapping) -
     assert read_ledger(lake, other).next_batch(files("a", "b")) == (files("a", "b"), False)
 
 
+def test_paths_are_told_in_the_order_in_which_their_batches_were_begun(lake: Lake, mapping: Mapping) -> None:
+    for ingest_id, name in (("z", "first"), ("y", "second"), ("x", "third")):
+        begin(lake, ingest_id, files(name), mapping, NOW)
+    for ingest_id, name in (("x", "third"), ("z", "first"), ("y", "second")):
+        finish(lake, ingest_id, files(name), mapping)
+    assert read_ledger(lake, mapping).paths == ("/in/first.csv", "/in/second.csv", "/in/third.csv")
+
+
 def test_batches_are_numbered_and_begun_once(lake: Lake, mapping: Mapping) -> None:
     for ingest_id, name in (("one", "a"), ("two", "b"), ("one", "a")):
         begin(lake, ingest_id, files(name), mapping, NOW)
