@@ -120,13 +120,15 @@ def opened_span(
         ConfigError: The URI is not one of PostgreSQL, or has a password in it.
         SourceError: The database cannot be reached, goes away, or lacks the relation or its key.
     """
-    database = mapping.database
-    if database is None:
-        raise SourceError(uri, f"the mapping {mapping.name} has no section database: which table or query?")
+    address = parse(uri, "SOURCE")
     if urlsplit(uri).password:
         raise ConfigError("SOURCE", f"shows a password to whoever lists processes: set {_SETTING} instead")
+    database = mapping.database
+    if database is None:
+        said = f"the mapping {mapping.name} has no section database: which table or query?"
+        raise SourceError(f"postgresql://{address}", said)
     relation = _relation(with_password(uri, password), database, mapping)
-    base = f"postgresql://{parse(uri, 'SOURCE')}/{quote(database.table or 'query')}"
+    base = f"postgresql://{address}/{quote(database.table or 'query')}"
     of_base = [path for path in before if path.split("?")[0] == base]
     with reading(relation) as reader:
         present = tuple(reader.columns())
