@@ -46,7 +46,7 @@ test-fast: $(STAMP)  ## The tests that start no Ray
 test-ray: $(STAMP)  ## The tests that need Ray
 	$(TESTS) -m ray
 
-e2e: $(STAMP)  ## The demo, and the README's "Your own data" word for word, each as a user runs it
+e2e: $(STAMP)  ## The demo and the README's "Your own data" as a user runs them, the simulator at full size
 	$(BIN)/pytest -q tests/e2e
 
 demo: $(STAMP)  ## The whole story on this machine, in demo-work/
