@@ -1,7 +1,7 @@
 r"""One day of N new transactions on top of 60 days of as many each: ingest, features, scores.
 
-The 60 days and their features are made in the work directory and kept there; every run gets them as links,
-and brings the day from a gzipped CSV file through the three jobs, in one process with one Ray, as a schedule
+The 60 days and their features are made in the work directory and kept; every run gets them as links,
+and brings the day from 24 gzipped CSV files through the three jobs, in one process with one Ray, as a schedule
 would. Rows are rounded up to whole copies of the Handbook's day.
 
     make bench-day ROWS=1000000
@@ -24,6 +24,8 @@ from support.scored_model import FEATURES, prepare
 from fraud.storage.lake import Lake
 
 HISTORY_DAYS = 60
+FILES = 24
+"""A day comes in by the hour."""
 ROWS_A_DAY = SIZES["transaction_id"] / 183
 """Of the Handbook data."""
 BYTES_A_ROW = 250 * (HISTORY_DAYS + 1)
@@ -43,7 +45,8 @@ def _measure(options: argparse.Namespace) -> Result:
         run_ours(options, "our_features", history.uri)
     bundle = prepare(options.work / "scored-model", history, options.num_cpus)
     day = make(options.work, Shape(rows, days=(HISTORY_DAYS, HISTORY_DAYS + 1)))
-    source = csv_days.write(day, options.work / f"{Path(day.uri).name}-csv", options.num_cpus)
+    folder = options.work / f"{Path(day.uri).name}-csv"
+    source = csv_days.write(day, folder, options.num_cpus, files_a_day=FILES)
     load_before = os.getloadavg()[0]
     results = in_turn({"ours": lambda: _day(history, source, bundle, options)}, times(options))["ours"]
     found = best(int(results[0]["transactions"]), results)

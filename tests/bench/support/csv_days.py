@@ -1,4 +1,4 @@
-"""The days of a benchmark's lake as gzipped CSV files, in the columns of the Handbook: one file a day."""
+"""The days of a benchmark's lake as gzipped CSV files, in the columns of the Handbook."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLUMNS = {
 }
 
 
-def write(lake: Lake, folder: Path, processes: int) -> Path:
+def write(lake: Lake, folder: Path, processes: int, *, files_a_day: int = 1) -> Path:
     """Return the folder of the lake's days, made where it does not stand yet."""
     if folder.exists():
         return folder
@@ -35,12 +35,12 @@ def write(lake: Lake, folder: Path, processes: int) -> Path:
     unfinished.mkdir(parents=True)
     days = sorted({part.day for part in lake.parts(schema.TRANSACTIONS)})
     with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
-        list(pool.map(partial(_write_day, lake, unfinished), days))
+        list(pool.map(partial(_write_day, lake, unfinished, files_a_day), days))
     unfinished.rename(folder)
     return folder
 
 
-def _write_day(lake: Lake, folder: Path, day: date) -> None:
+def _write_day(lake: Lake, folder: Path, files: int, day: date) -> None:
     rows = lake.read(schema.TRANSACTIONS, columns=list(_COLUMNS), days=(day, day + timedelta(days=1)))
     frauds = lake.read(schema.LABELS, columns=["transaction_id"]).column(0)
     fraud = pc.is_in(rows.column("transaction_id"), value_set=frauds).cast(pa.int8())
@@ -49,5 +49,7 @@ def _write_day(lake: Lake, folder: Path, day: date) -> None:
     table = rows.set_column(1, "event_time", times).set_column(4, "amount_minor", major)
     table = table.rename_columns(list(_COLUMNS.values()))
     table = table.append_column("TX_FRAUD", fraud).append_column("TX_FRAUD_SCENARIO", fraud)
-    with gzip.open(folder / f"{day}.csv.gz", "wb", compresslevel=6) as file:
-        pacsv.write_csv(table, file)
+    rows_a_file = -(-table.num_rows // files)
+    for number in range(files):
+        with gzip.open(folder / f"{day}-{number:02d}.csv.gz", "wb", compresslevel=6) as file:
+            pacsv.write_csv(table.slice(number * rows_a_file, rows_a_file), file)
