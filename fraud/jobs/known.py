@@ -1,12 +1,13 @@
 """Which rows of an ingest are new: a known transaction id is skipped where equal, refused where not.
 
 Ids are compared by their tie first, a 64-bit hash that every row carries, so an ingest without repeated ids
-compares integers only. Rows of equal ties are read in full and compared column by column.
+reads no other column of the lake. Rows of equal ties are read in full and compared column by column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -19,6 +20,12 @@ from numpy.typing import NDArray
 from fraud import schema
 from fraud.jobs.ingest_slice import NewPart
 from fraud.storage.lake import Lake, Part
+
+_READERS: Final = 4
+"""Threads that read the ties of known rows; they mostly wait for files, and for Arrow to unpack them."""
+_MARKS_A_TIE: Final = 16
+_MOST_BITS: Final = 27
+"""Of the marks by which known ties are sorted out: 128 MB."""
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -60,13 +67,12 @@ def lake_ties(lake: Lake) -> list[tuple[Part, Ints]]:
     """Return the ties of every part of ``transactions``."""
     if not lake.exists(schema.TRANSACTIONS):
         return []
-    return [
-        (
-            part,
-            np.asarray(lake.read_part(schema.TRANSACTIONS, part, ["tie"]).column("tie").to_numpy(), np.int64),
-        )
-        for part in lake.parts(schema.TRANSACTIONS)
-    ]
+    return [(part, _ties(lake, part)) for part in lake.parts(schema.TRANSACTIONS)]
+
+
+def _ties(lake: Lake, part: Part) -> Ints:
+    column = lake.read_part(schema.TRANSACTIONS, part, ["tie"]).column("tie")
+    return np.asarray(column.to_numpy(), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,7 @@ def find_known(lake: Lake, parts: Sequence[NewPart], files: Sequence[str]) -> Ma
     The first delivery of an id is the one that counts: the lake's, else the first in the order of ``files``
     and rows.
     """
-    old = lake_ties(lake)
-    repeated = _repeated([*(ties for _, ties in old), *(part.ties for part in parts)])
+    repeated, old = _repeated(lake, parts)
     rank = {path: place for place, path in enumerate(files)}
     suspects = [
         _Suspect(part, rank[part.path], Known.none(len(part.ties)))
@@ -122,9 +127,37 @@ def rows_with(lake: Lake, ties: Ints, old: Sequence[tuple[Part, Ints]], columns:
     return pa.concat_tables(tables)
 
 
-def _repeated(ties: Sequence[Ints]) -> Ints:
-    ordered = np.sort(np.concatenate([np.empty(0, np.int64), *ties]))
-    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+class Sought:
+    """The ties of new rows, looked up in the many old ones, of which hardly any is among them.
+
+    A mark by some of its bits sorts out all old ties but a few: a tie is a hash, so any bits will do.
+    """
+
+    def __init__(self, new: Sequence[Ints]) -> None:
+        self._ties = np.sort(np.concatenate([np.empty(0, np.int64), *new]))
+        bits = min(_MOST_BITS, (_MARKS_A_TIE * len(self._ties)).bit_length())
+        self._mask = (1 << bits) - 1
+        self._marks = np.zeros(self._mask + 1, np.bool_)
+        self._marks[self._ties & self._mask] = True
+
+    def twice(self) -> Ints:
+        """Those that several new rows have."""
+        return np.asarray(self._ties[1:][self._ties[1:] == self._ties[:-1]])
+
+    def among(self, old: Ints) -> Ints:
+        """Those of the old ties that a new row has too."""
+        likely = old[self._marks[old & self._mask]]
+        return np.asarray(likely[among(likely, self._ties)])
+
+
+def _repeated(lake: Lake, parts: Sequence[NewPart]) -> tuple[Ints, list[tuple[Part, Ints]]]:
+    """Return the ties that more than one row has, ascending, and the lake's parts that hold any of them."""
+    sought = Sought([part.ties for part in parts])
+    known = lake.parts(schema.TRANSACTIONS) if parts and lake.exists(schema.TRANSACTIONS) else []
+    with ThreadPoolExecutor(_READERS) as pool:
+        hits = list(pool.map(lambda part: sought.among(_ties(lake, part)), known))
+    held = [(part, _ties(lake, part)) for part, found in zip(known, hits, strict=True) if len(found)]
+    return np.unique(np.concatenate([sought.twice(), *hits])), held
 
 
 def _compare_some(

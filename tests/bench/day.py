@@ -1,8 +1,8 @@
 r"""One day of N new transactions on top of 60 days of as many each: ingest, features, scores.
 
 The 60 days and their features are made in the work directory and kept; every run gets them as links,
-and brings the day from 24 gzipped CSV files through the three jobs, in one process with one Ray, as a schedule
-would. Rows are rounded up to whole copies of the Handbook's day.
+and brings the day from 24 gzipped CSV files through the three jobs, in one process with one Ray. Rows are
+rounded up to whole copies of the Handbook's day.
 
     make bench-day ROWS=1000000
 """

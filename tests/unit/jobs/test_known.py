@@ -10,6 +10,7 @@ import pytest
 from factories import transaction_table
 from factories_journal import NOON
 
+from fraud.jobs import known
 from fraud.jobs.known import compare
 from fraud.schema import ENDPOINT
 
@@ -59,3 +60,16 @@ def test_the_endpoint_after_a_file(said: dict[str, Any], posted: dict[str, Any],
 @pytest.mark.parametrize("changes", [{"status": "approved"}, {"status_time": NOON}])
 def test_between_files_every_word_counts(changes: dict[str, Any]):
     assert second_is({}, changes) == "conflict"
+
+
+@pytest.mark.parametrize("bits", [1, 4, 27])
+def test_marks_sort_out_no_tie_that_is_sought(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "_MOST_BITS", bits)
+    rng = np.random.default_rng(5)
+    new = [rng.integers(-50, 50, 30), rng.integers(-50, 50, 1), np.empty(0, np.int64)]
+    old = np.concatenate([rng.integers(-100, 100, 300), [2**63 - 1, -(2**63)]])
+    sought = known.Sought(new)
+    assert sorted(sought.among(old)) == sorted(old[np.isin(old, np.concatenate(new))])
+    values, counts = np.unique(np.concatenate(new), return_counts=True)
+    assert set(sought.twice()) == set(values[counts > 1])
+    assert known.Sought([]).among(old).tolist() == []
