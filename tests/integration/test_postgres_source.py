@@ -54,6 +54,12 @@ def test_pages_hold_every_row_once_though_rows_share_a_key(payments: Relation, r
     assert sorted(read_all(payments, rows).column("number").to_pylist()) == list(range(ROWS))
 
 
+@pytest.mark.parametrize("key", ["id", "card", "amount", "online"])
+def test_a_key_may_be_of_any_type_that_has_an_order(payments: Relation, key: str) -> None:
+    along = Relation(payments.uri, payments.rows, key, "number")
+    assert sorted(read_all(along, 100).column("number").to_pylist()) == list(range(ROWS))
+
+
 def test_what_arrow_has_no_plain_type_for_comes_as_the_text_the_database_shows(payments: Relation) -> None:
     table = read_all(payments, 1000, ("id", "paid_at", "amount", "card", "online", "Of what"))
     row = table.filter(pa.compute.equal(table.column("amount"), "1.23")).to_pylist()[0]
