@@ -23,6 +23,8 @@ from fraud.storage.lake import Lake
 
 ROWS = 500
 """Of each file: the last one is refused, each tenth is a fraud."""
+PER_DAY = 100
+"""Of the transactions to score: more would reach into the next day."""
 HEADER = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD,TX_FRAUD_SCENARIO\n"
 ENVIRONMENT = {
     "FRAUD_RAY__NUM_CPUS": "2",
@@ -94,14 +96,15 @@ def score_killed(folder: Path, *, kills: int, seed: int, ray_address: str = "") 
     """
     rng = np.random.default_rng(seed)
     lake, made = Lake(str(folder / "lake")), make_bundle(folder / "bundle").path
-    ids = make_lake(lake, days=kills + 2, per_day=ROWS)
+    ids = make_lake(lake, days=2 * kills + 2, per_day=PER_DAY)
     started = time.monotonic()
     _finished(_score(lake, made, 0, ray_address))
     takes_s = time.monotonic() - started
     died: Counter[str] = Counter()
-    for kill in range(1, kills + 1):
-        died[_killed_after(rng.uniform(0.3, 1.0) * takes_s, _score(lake, made, kill, ray_address))] += 1
-    _finished(_score(lake, made, kills + 1, ray_address))
+    for day in range(1, 2 * kills + 1):
+        if died["killed"] < kills:
+            died[_killed_after(rng.uniform(0.3, 1.0) * takes_s, _score(lake, made, day, ray_address))] += 1
+    _finished(_score(lake, made, 2 * kills + 1, ray_address))
     scored = Counter(lake.read(schema.SCORES, columns=["transaction_id"]).column(0).to_pylist())
     lost = len(set(ids) - set(scored))
     return Scored(len(ids), scored.total(), lost, scored.total() - len(scored), dict(died))
