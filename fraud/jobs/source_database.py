@@ -150,7 +150,7 @@ def _relation(uri: str, database: Database, mapping: Mapping) -> Relation:
     if database.table is not None:
         rows = ".".join(quoted(name) for name in database.table.split("."))
     else:
-        rows = f"({database.query}\n) as selected"  # the query's last line may be a comment
+        rows = f"({database.query}\n)"  # the query's last line may be a comment
     return Relation(uri, rows, database.key, mapping.columns.transaction_id)
 
 

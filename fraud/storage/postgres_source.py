@@ -26,7 +26,7 @@ class Relation:
 
     Attributes:
         uri: Of the connection, with its password.
-        rows: SQL after ``from``: a table's quoted name, or a query in parentheses with a name.
+        rows: SQL after ``from``: a table's quoted name, or a query in parentheses.
         key: Column that pages are cut along.
         ties: Column that orders rows of the same key.
     """
@@ -68,7 +68,9 @@ class Reader:
     def __init__(self, cursor: adbc.Cursor, relation: Relation) -> None:
         self._cursor = cursor
         self._relation = relation
-        self._key = quoted(relation.key)
+        # In full, for a shown column has its name too, and is a text.
+        self._key, self._ties = (f"selected.{quoted(name)}" for name in (relation.key, relation.ties))
+        self._rows_of = f"{relation.rows} as selected"
 
     def exported(self) -> str:
         """Return the name under which others join this snapshot, as long as this connection lives."""
@@ -85,13 +87,13 @@ class Reader:
         Raises:
             SourceError: Rows have no key: they would never be read.
         """
-        if self._one(f"select exists (select from {self._relation.rows} where {self._key} is null)"):
+        if self._one(f"select exists (select from {self._rows_of} where {self._key} is null)"):
             raise SourceError(
                 str(parse(self._relation.uri)), f"rows without {self._relation.key}: they would never be read"
             )
         # There is no max() of UUIDs; the index serves this as well.
         largest = self._one(
-            f"select {self._key}::text from {self._relation.rows} {self._after(after)} "
+            f"select {self._key}::text from {self._rows_of} {self._after(after)} "
             f"order by {self._key} desc limit 1"
         )
         return None if largest is None else str(largest)
@@ -107,7 +109,7 @@ class Reader:
         span = f"{self._after(after)} and {self._key} <= {self._literal(until)}"
         counted = (
             f"select {self._key} as key, row_number() over by_key as number, "
-            f"count(*) over by_key as upto, count(*) over () as total from {self._relation.rows} {span} "
+            f"count(*) over by_key as upto, count(*) over () as total from {self._rows_of} {span} "
             f"window by_key as (order by {self._key})"
         )
         ends = self._rows(
@@ -129,18 +131,18 @@ class Reader:
             for name in columns
         )
         self._cursor.execute(
-            f"select {wanted} from {self._relation.rows} {self._after(page.after)} "
+            f"select {wanted} from {self._rows_of} {self._after(page.after)} "
             f"and {self._key} <= {self._literal(page.until)} "
-            f"order by {self._key}, {quoted(self._relation.ties)} {'' if limit is None else f'limit {limit}'}"
+            f"order by {self._key}, {self._ties} {'' if limit is None else f'limit {limit}'}"
         )
         return self._cursor.fetch_arrow_table().rename_columns(list(columns))
 
     def _empty(self) -> pa.Schema:
-        self._cursor.execute(f"select * from {self._relation.rows} limit 0")
+        self._cursor.execute(f"select * from {self._rows_of} limit 0")
         return self._cursor.fetch_arrow_table().schema
 
     def _kind(self) -> str:
-        return str(self._one(f"select pg_typeof({self._key})::text from {self._relation.rows} limit 1"))
+        return str(self._one(f"select pg_typeof({self._key})::text from {self._rows_of} limit 1"))
 
     def _after(self, after: str | None) -> str:
         # Never true of no key: those are refused before.

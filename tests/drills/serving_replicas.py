@@ -18,10 +18,10 @@ from serving import Traffic, check, journalled, longest_silence_s, most, promise
 RATE = 75.0
 
 
-def kills(service: Service, folder: Path, *, times: int, seed: int) -> None:
+def kills(service: Service, folder: Path, *, times: int, seed: int, rate: float = RATE) -> None:
     """Kill a random replica, and the next one once all are there again, while two clients ask the same."""
     chosen, replicas = np.random.default_rng(seed), service.ready()
-    plan = {"rate": RATE, "seed": seed, "start_us": time.time_ns() // 1000}
+    plan = {"rate": rate, "seed": seed, "start_us": time.time_ns() // 1000}
     slowest = 0.0
     with Traffic(service.url, folder, **plan) as one, Traffic(service.url, folder, **plan) as other:
         for _ in range(times):
@@ -47,11 +47,13 @@ def kills(service: Service, folder: Path, *, times: int, seed: int) -> None:
     )
 
 
-def stops(service: Service, folder: Path, *, times: int, seed: int, in_transaction: bool) -> None:
+def stops(
+    service: Service, folder: Path, *, times: int, seed: int, in_transaction: bool, rate: float = 2 * RATE
+) -> None:
     """Stop a replica, and see the others go on and it replaced."""
     chosen, replicas = np.random.default_rng(seed), service.ready()
     spans, slowest = [], 0.0
-    with Traffic(service.url, folder, rate=2 * RATE, seed=seed) as traffic:
+    with Traffic(service.url, folder, rate=rate, seed=seed) as traffic:
         time.sleep(2)
         for _ in range(times):
             victim = int(chosen.choice(service.replicas()))

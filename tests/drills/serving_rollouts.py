@@ -72,10 +72,10 @@ def damage(models: Models) -> str:
     return digest
 
 
-def swaps(service: Service, models: Models, *, seed: int) -> None:
+def swaps(service: Service, models: Models, *, seed: int, rate: float = RATE) -> None:
     """Swap to each model in its turn, and once to a damaged one, which must not serve, and back."""
     slowest = 0.0
-    with Traffic(service.url, models.folder, rate=RATE, seed=seed, retries=0) as traffic:
+    with Traffic(service.url, models.folder, rate=rate, seed=seed, retries=0) as traffic:
         time.sleep(1)
         for version in list(models.digests)[1:]:
             models.serve(version)

@@ -244,7 +244,7 @@ def test_json_lines_may_leave_keys_out_but_not_in_all_lines(tmp_path: Path, lake
 
 
 def test_check_shows_what_ingest_would_do(tmp_path: Path, lake: Lake, payments: Path):
-    report = check(str(payments), mapping(tmp_path), MONEY, NOW)
+    report = check(SourceName(str(payments)), mapping(tmp_path), MONEY, NOW)
     assert (report["rows"], report["accepted"], report["refused"]) == (9, 4, 5)
     assert report["refused_by_reason"]["ambiguous_time"] == 1
     assert report["refused_examples"]["unparsable_amount"][0]["row"] == 8
@@ -278,7 +278,7 @@ def test_draft_loads_and_reads_most_rows_with_one_correction(tmp_path: Path):
     }
     assert declared.labels is not None
     assert declared.labels.column == "Betrug"
-    report = check(str(file), declared, MONEY, NOW)
+    report = check(SourceName(str(file)), declared, MONEY, NOW)
     assert report["accepted"] == 200
     assert report["accepted_examples"][1]["amount_minor"] == 100101
 

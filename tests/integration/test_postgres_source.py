@@ -54,10 +54,13 @@ def test_pages_hold_every_row_once_though_rows_share_a_key(payments: Relation, r
     assert sorted(read_all(payments, rows).column("number").to_pylist()) == list(range(ROWS))
 
 
-@pytest.mark.parametrize("key", ["id", "card", "amount", "online"])
+@pytest.mark.parametrize("key", ["id", "card", "amount", "online", "number"])
 def test_a_key_may_be_of_any_type_that_has_an_order(payments: Relation, key: str) -> None:
     along = Relation(payments.uri, payments.rows, key, "number")
-    assert sorted(read_all(along, 100).column("number").to_pylist()) == list(range(ROWS))
+    read = read_all(along, 100, ("number", key))
+    assert sorted(read.column(0).to_pylist()) == list(range(ROWS))
+    if key in {"amount", "number"}:  # in the database's order, though an amount arrives as a text
+        assert read.column(0).to_pylist() == list(range(ROWS))
 
 
 def test_what_arrow_has_no_plain_type_for_comes_as_the_text_the_database_shows(payments: Relation) -> None:
@@ -91,7 +94,7 @@ def test_a_key_less_an_overlap_is_counted_by_the_database(payments: Relation) ->
 
 
 def test_a_query_is_read_like_a_table(payments: Relation) -> None:
-    query = Relation(payments.uri, "(select * from payments where online) as selected", "paid_at", "id")
+    query = Relation(payments.uri, "(select * from payments where online)", "paid_at", "id")
     assert read_all(query, 64).num_rows == ROWS / 2
 
 
@@ -105,7 +108,7 @@ def test_rows_without_a_key_are_refused_since_no_page_would_hold_them(payments: 
 
 
 def test_a_session_that_reads_cannot_write(postgres_uri: str, payments: Relation) -> None:
-    writing = "(with gone as (delete from payments returning *) select * from gone) as selected"
+    writing = "(with gone as (delete from payments returning *) select * from gone)"
     with (
         pytest.raises(SourceError),
         reading(Relation(postgres_uri, writing, "paid_at", "id")) as reader,
@@ -116,7 +119,7 @@ def test_a_session_that_reads_cannot_write(postgres_uri: str, payments: Relation
 
 @pytest.mark.parametrize(
     ("rows", "said"),
-    [('"nothing"', 'relation "nothing" does not exist'), ("(select 1 +) as selected", "syntax error")],
+    [('"nothing"', 'relation "nothing" does not exist'), ("(select 1 +)", "syntax error")],
 )
 def test_what_the_database_refuses_is_said_without_its_password(postgres_uri: str, rows: str, said: str):
     relation = Relation(postgres_uri, rows, "k", "t")

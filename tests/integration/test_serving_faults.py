@@ -15,6 +15,11 @@ from serving_rollouts import Models
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 
+RATE = 40.0
+"""Requests a second: a machine that also runs the other tests has no CPU for the drills' rates while a replica
+starts, and rightly answers 429."""
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     return serving_rollouts.prepare(tmp_path_factory.mktemp("faults") / "served", 3)
@@ -31,7 +36,7 @@ def test_clients_that_hang_up_stop_nobody(service: Service, models: Models) -> N
 
 
 def test_nobody_notices_that_models_are_swapped(service: Service, models: Models) -> None:
-    serving_rollouts.swaps(service, models, seed=2)
+    serving_rollouts.swaps(service, models, seed=2, rate=RATE)
 
 
 def test_bad_inputs_are_refused_as_documented(service: Service) -> None:
@@ -39,13 +44,12 @@ def test_bad_inputs_are_refused_as_documented(service: Service) -> None:
 
 
 def test_killed_replicas_lose_nothing(service: Service, models: Models) -> None:
-    serving_replicas.kills(service, models.folder, times=1, seed=3)
+    serving_replicas.kills(service, models.folder, times=1, seed=3, rate=RATE)
 
 
 def test_a_replica_stopped_inside_a_transaction_holds_nobody_up(service: Service, models: Models) -> None:
-    serving_replicas.stops(service, models.folder, times=1, seed=4, in_transaction=True)
+    serving_replicas.stops(service, models.folder, times=1, seed=4, in_transaction=True, rate=RATE)
 
 
 def test_nobody_notices_that_the_service_is_deployed_anew(service: Service, models: Models) -> None:
-    # A machine that also runs the other tests has no CPU for the drill's rate while a replica starts: 429.
-    serving_rollouts.redeployments(service, models, times=1, seed=5, rate=40.0)
+    serving_rollouts.redeployments(service, models, times=1, seed=5, rate=RATE)
