@@ -140,7 +140,7 @@ def _until_read(uri: str) -> None:
     with dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
         while time.monotonic() < deadline:
             cursor.execute(
-                'select count(*) from pg_stat_activity where query like \'%order by "number", "id"%\' '
+                "select count(*) from pg_stat_activity where query like '%order by selected.\"number\", %' "
                 "and query not like '%limit%' and query not like '%pg_stat%' and state = 'active'"
             )
             if cursor.fetchone()[0]:

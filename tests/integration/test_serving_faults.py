@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 
 RATE = 40.0
-"""Requests a second: a machine that also runs the other tests has no CPU for the drills' rates while a replica
-starts, and rightly answers 429."""
+"""Requests a second: a machine that also runs the other tests has no CPU for the drills' rates while a
+replica starts, and rightly answers 429."""
 
 
 @pytest.fixture(scope="module")
