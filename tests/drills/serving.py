@@ -18,6 +18,7 @@ from load import Plan
 from mlflow_server import free_port
 from serve_process import Service, Shape, running
 from support.generator import Generator
+from support.tally import Report
 
 from fraud import schema
 from fraud.jobs import ship
@@ -57,12 +58,18 @@ def check(drill: str, times: int, bars: Mapping[str, tuple[Any, bool]]) -> None:
     """
     rows = [Seen(drill, times, bar, str(seen), met) for bar, (seen, met) in bars.items()]
     TABLE.extend(rows)
-    assert [row for row in rows if not row.met] == []
+    missed = [row for row in rows if not row.met]
+    assert not missed, missed
 
 
 def zero(seen: int) -> tuple[int, bool]:
     """A bar: none at all."""
     return seen, seen == 0
+
+
+def answered(report: Report) -> tuple[str, bool]:
+    """A bar: no request without a 2xx in the end; what there was instead is told."""
+    return f"{report.failed}; {report.statuses}, {report.errors}", report.failed == 0
 
 
 def most(seen: float, limit: float) -> tuple[float, bool]:

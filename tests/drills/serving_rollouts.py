@@ -11,7 +11,7 @@ from pathlib import Path
 
 from factories_serve import FEATURES, make_served, point
 from serve_process import Service
-from serving import Traffic, check, most, until, zero
+from serving import Traffic, answered, check, most, until, zero
 
 from fraud.features import spec
 from fraud.features.layout import Layout
@@ -72,10 +72,10 @@ def damage(models: Models) -> str:
     return digest
 
 
-def swaps(service: Service, models: Models, *, seed: int, rate: float = RATE) -> None:
+def swaps(service: Service, models: Models, *, seed: int, **load: float) -> None:
     """Swap to each model in its turn, and once to a damaged one, which must not serve, and back."""
     slowest = 0.0
-    with Traffic(service.url, models.folder, rate=rate, seed=seed, retries=0) as traffic:
+    with Traffic(service.url, models.folder, **{"rate": RATE, **load}, seed=seed, retries=0) as traffic:
         time.sleep(1)
         for version in list(models.digests)[1:]:
             models.serve(version)
@@ -90,7 +90,7 @@ def swaps(service: Service, models: Models, *, seed: int, rate: float = RATE) ->
         "model swaps",
         len(models.digests) - 1,
         {
-            "answers other than 2xx: 0": zero(report.failed),
+            "answers other than 2xx: 0": answered(report),
             "answers without exactly one model: 0": zero(report.no_digest),
             "answers by an unknown model: 0": zero(len(served - {*models.digests.values(), damaged})),
             "models that never served: 0": zero(len(set(models.digests.values()) - served)),
@@ -109,10 +109,10 @@ def all_serve(service: Service, version: str) -> bool:
     return set(told) == {version}
 
 
-def redeployments(service: Service, models: Models, *, times: int, seed: int, rate: float = RATE) -> None:
+def redeployments(service: Service, models: Models, *, times: int, seed: int, **load: float) -> None:
     """Deploy the service anew, again and again, with a setting that replaces every replica."""
     replicas, old, kept = service.ready(), service.replicas(), 0
-    with Traffic(service.url, models.folder, rate=rate, seed=seed, retries=0) as traffic:
+    with Traffic(service.url, models.folder, **{"rate": RATE, **load}, seed=seed, retries=0) as traffic:
         time.sleep(1)
         for number in range(times):
             service.ask("deploy", settings={"max_future_s": 200 + number})
@@ -123,7 +123,7 @@ def redeployments(service: Service, models: Models, *, times: int, seed: int, ra
         "rolling redeployments",
         times,
         {
-            "answers other than 2xx: 0": zero(report.failed),
+            "answers other than 2xx: 0": answered(report),
             "answers without exactly one model: 0": zero(report.no_digest),
             "replicas that were not replaced: 0": zero(kept),
         },
