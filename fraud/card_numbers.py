@@ -11,13 +11,13 @@ import re
 from itertools import accumulate
 from typing import Final
 
-_BETWEEN: Final = "[ \u2010-\u2015\u2212-]{0,3}"
+BETWEEN: Final = "[ \u2010-\u2015\u2212-]{0,3}"
 """Two digits of a number: spaces and dashes, as printed on cards or as people type them."""
 
 _EXEMPT: Final = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{24,})(?![0-9A-Za-z])"
 )
-_CANDIDATE: Final = re.compile(rf"\d(?:{_BETWEEN}\d){{12,}}")
+_CANDIDATE: Final = re.compile(rf"\d(?:{BETWEEN}\d){{12,}}")
 _GROUP: Final = re.compile(r"\d+")
 
 _DIGITS: Final = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(256))

@@ -85,35 +85,34 @@ class Scored:
     died: dict[str, int]
 
 
-def score_killed(folder: Path, *, kills: int, seed: int, ray_address: str = "") -> Scored:
+def score_killed(folder: Path, *, kills: int, seed: int) -> Scored:
     """Score a lake, each run with one day more to do; kill each run but the first and the last.
 
     Args:
         folder: For the lake and the model.
         kills: How many.
         seed: Of their moments.
-        ray_address: As for ``ingest_killed``.
     """
     rng = np.random.default_rng(seed)
     lake, made = Lake(str(folder / "lake")), make_bundle(folder / "bundle").path
     ids = make_lake(lake, days=2 * kills + 2, per_day=PER_DAY)
     started = time.monotonic()
-    _finished(_score(lake, made, 0, ray_address))
+    _finished(_score(lake, made, 0))
     takes_s = time.monotonic() - started
     died: Counter[str] = Counter()
     for day in range(1, 2 * kills + 1):
         if died["killed"] < kills:
-            died[_killed_after(rng.uniform(0.3, 1.0) * takes_s, _score(lake, made, day, ray_address))] += 1
-    _finished(_score(lake, made, 2 * kills + 1, ray_address))
+            died[_killed_after(rng.uniform(0.3, 1.0) * takes_s, _score(lake, made, day))] += 1
+    _finished(_score(lake, made, 2 * kills + 1))
     scored = Counter(lake.read(schema.SCORES, columns=["transaction_id"]).column(0).to_pylist())
     lost = len(set(ids) - set(scored))
     return Scored(len(ids), scored.total(), lost, scored.total() - len(scored), dict(died))
 
 
-def _score(lake: Lake, made: Path, day: int, ray_address: str) -> subprocess.Popen[bytes]:
+def _score(lake: Lake, made: Path, day: int) -> subprocess.Popen[bytes]:
     script = Path(__file__).with_name("whole_score.py")
     last = (START + timedelta(days=day)).date().isoformat()
-    return _job([str(script), lake.uri, str(made), last], ray_address)
+    return _job([str(script), lake.uri, str(made), last])
 
 
 def _add_file(source: Path, number: int) -> None:
@@ -132,7 +131,7 @@ def _ingest(lake: Lake, source: Path, ray_address: str) -> subprocess.Popen[byte
     return _job([*told, "--lake", lake.uri, "--work", str(source.parent / "work")], ray_address)
 
 
-def _job(told: list[str], ray_address: str) -> subprocess.Popen[bytes]:
+def _job(told: list[str], ray_address: str = "") -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, *told],
         env=os.environ | ENVIRONMENT | {"RAY_ADDRESS": ray_address},

@@ -1,4 +1,4 @@
-"""Scores a lake with its own Ray, or one that is there: ``python whole_score.py LAKE BUNDLE LAST``."""
+"""Scores a lake with a Ray of its own: ``python whole_score.py LAKE BUNDLE LAST``."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fraud import schema
 from fraud.errors import TableNotFoundError
-from fraud.jobs.known import lake_ties, rows_with
+from fraud.jobs.known import Sought, parts_with, rows_with
 from fraud.mapping.ids import tie
 from fraud.mapping.labels import delay_us
 from fraud.mapping.spec import Mapping
@@ -91,7 +91,8 @@ def _joined(
     """Add event time and entities from the transactions; refuse what labels none."""
     ids = said.column("transaction_id").combine_chunks()
     columns = ["transaction_id", "event_time", *entities]
-    transactions = rows_with(lake, np.unique(tie(ids)), lake_ties(lake), columns).combine_chunks()
+    ties = np.unique(tie(ids))
+    transactions = rows_with(lake, ties, parts_with(lake, Sought([ties])), columns).combine_chunks()
     place = pc.index_in(ids, transactions.column("transaction_id").combine_chunks())
     refused = _named(said, np.asarray(pc.is_null(place)), "unknown_transaction")
     said, place = said.filter(pc.is_valid(place)), place.drop_null()

@@ -63,18 +63,6 @@ def featurized(lake: Lake) -> frozenset[date]:
     return frozenset(part.event_date for name in tables for part in lake.parts(name) if part.event_date)
 
 
-def lake_ties(lake: Lake) -> list[tuple[Part, Ints]]:
-    """Return the ties of every part of ``transactions``."""
-    if not lake.exists(schema.TRANSACTIONS):
-        return []
-    return [(part, _ties(lake, part)) for part in lake.parts(schema.TRANSACTIONS)]
-
-
-def _ties(lake: Lake, part: Part) -> Ints:
-    column = lake.read_part(schema.TRANSACTIONS, part, ["tie"]).column("tie")
-    return np.asarray(column.to_numpy(), np.int64)
-
-
 @dataclass(frozen=True, slots=True)
 class _Suspect:
     """A new part with repeated ids: its file's place in the order of files, and what is found out."""
@@ -90,7 +78,9 @@ def find_known(lake: Lake, parts: Sequence[NewPart], files: Sequence[str]) -> Ma
     The first delivery of an id is the one that counts: the lake's, else the first in the order of ``files``
     and rows.
     """
-    repeated, old = _repeated(lake, parts)
+    sought = Sought([part.ties for part in parts])
+    old = parts_with(lake, sought) if parts else []
+    repeated = np.unique(np.concatenate([sought.twice(), *(held.sought for held in old)]))
     rank = {path: place for place, path in enumerate(files)}
     suspects = [
         _Suspect(part, rank[part.path], Known.none(len(part.ties)))
@@ -114,15 +104,15 @@ def among(values: Ints, ascending: Ints) -> Bools:
     return np.asarray(ascending[place] == values, np.bool_)
 
 
-def rows_with(lake: Lake, ties: Ints, old: Sequence[tuple[Part, Ints]], columns: Sequence[str]) -> pa.Table:
+def rows_with(lake: Lake, ties: Ints, old: Sequence[Held], columns: Sequence[str]) -> pa.Table:
     """Read the lake's transactions of these ties, given in ascending order."""
     schema_of = lake.schema(schema.TRANSACTIONS)
     wanted = pa.schema([schema_of.field(column) for column in columns])
     tables = [wanted.empty_table()]
-    for part, of_part in old:
-        hits = among(of_part, ties)
+    for held in old:
+        hits = among(held.ties, ties)
         if hits.any():
-            table = lake.read_part(schema.TRANSACTIONS, part, wanted.names).filter(pa.array(hits))
+            table = lake.read_part(schema.TRANSACTIONS, held.part, wanted.names).filter(pa.array(hits))
             tables.append(table.select(wanted.names).cast(wanted))
     return pa.concat_tables(tables)
 
@@ -150,19 +140,38 @@ class Sought:
         return np.asarray(likely[among(likely, self._ties)])
 
 
-def _repeated(lake: Lake, parts: Sequence[NewPart]) -> tuple[Ints, list[tuple[Part, Ints]]]:
-    """Return the ties that more than one row has, ascending, and the lake's parts that hold any of them."""
-    sought = Sought([part.ties for part in parts])
-    known = lake.parts(schema.TRANSACTIONS) if parts and lake.exists(schema.TRANSACTIONS) else []
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A part of the lake that holds sought ties.
+
+    Attributes:
+        part: The part.
+        ties: Of all its rows, shape ``(n,)``.
+        sought: Those of them that are sought.
+    """
+
+    part: Part
+    ties: Ints
+    sought: Ints
+
+
+def parts_with(lake: Lake, sought: Sought) -> list[Held]:
+    """Return the parts of ``transactions`` that hold any of these ties."""
+    if not lake.exists(schema.TRANSACTIONS):
+        return []
+
+    def look(part: Part) -> Held:
+        column = lake.read_part(schema.TRANSACTIONS, part, ["tie"]).column("tie")
+        ties = np.asarray(column.to_numpy(), np.int64)
+        found = sought.among(ties)
+        # What holds none is not kept: a lake has more ties than memory should.
+        return Held(part, ties if len(found) else found, found)
+
     with ThreadPoolExecutor(_READERS) as pool:
-        hits = list(pool.map(lambda part: sought.among(_ties(lake, part)), known))
-    held = [(part, _ties(lake, part)) for part, found in zip(known, hits, strict=True) if len(found)]
-    return np.unique(np.concatenate([sought.twice(), *hits])), held
+        return [held for held in pool.map(look, lake.parts(schema.TRANSACTIONS)) if len(held.sought)]
 
 
-def _compare_some(
-    lake: Lake, ties: Ints, old: Sequence[tuple[Part, Ints]], suspects: Sequence[_Suspect]
-) -> None:
+def _compare_some(lake: Lake, ties: Ints, old: Sequence[Held], suspects: Sequence[_Suspect]) -> None:
     """Compare the rows of some repeated ties, and note in the suspects what they are."""
     masked = [(suspect, np.flatnonzero(among(suspect.part.ties, ties))) for suspect in suspects]
     masked = [(suspect, places) for suspect, places in masked if len(places)]

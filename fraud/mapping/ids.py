@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fraud.card_numbers import holds_card_number
+from fraud.card_numbers import BETWEEN, holds_card_number
 from fraud.mapping.text import Bools, bools, text
 from fraud.xxh3 import hashes
 
 _SHORTEST_PAN: Final = 13
 _DIGIT_RUN: Final = re.compile(r"\d(?:[ -]?\d){12,}")
-_SUSPECT: Final = r"\p{Nd}(?:[ \x{2010}-\x{2015}\x{2212}-]{0,3}\p{Nd}){12,}"
+_SUSPECT: Final = rf"\p{{Nd}}(?:{BETWEEN}\p{{Nd}}){{12,}}"
 """For Arrow: what a text without it holds is no card number; decides nothing else."""
 
 _CONTROL: Final = r"[\x00-\x1f\x7f]"
